@@ -1,0 +1,68 @@
+"""The C core: what happens while a thread of a target is stopped, and nothing more.
+
+Every function attaches, works and detaches by itself; none leaves a tracer behind. The interpreter
+lock is released meanwhile. Failures that are expected come back as outcomes, not exceptions;
+OSError is for the rest. Addresses and sizes are in the target; times are nanoseconds.
+"""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+class CommitResult(TypedDict):
+    outcome: str  # done | busy | mismatch | unstoppable | gone | refused | failed
+    thread: int  # the thread that was in the way, or 0
+    address: int  # the program counter, return address or memory that was in the way
+    error: int  # errno where the kernel refused
+    step: str  # what was being done
+    threads: int  # how many were stopped
+    pause_ns: int  # first stop to last resume
+    stacks_bytes: int  # stack memory that was scanned
+
+class CallResult(TypedDict):
+    outcome: str  # done | unsuitable | gone | refused | failed | crashed
+    results: list[int]  # the value of each call that ran, as signed 64-bit
+    error: int
+    step: str
+    pause_ns: int
+
+def commit(
+    pid: int,
+    start_time: int,
+    expected: Sequence[tuple[int, bytes]],
+    writes: Sequence[tuple[int, bytes]],
+    quiet: Sequence[tuple[int, int]],
+    still: Sequence[tuple[int, int]],
+    unreferenced: Sequence[tuple[int, int]],
+    main_stack_end: int,
+    stop_timeout_ns: int,
+    scan_limit: int,
+) -> CommitResult:
+    """Stops every thread, checks, writes, lets go.
+
+    Checks: each `expected` address holds its bytes; no program counter, nor any word of a used stack,
+    lies in a `quiet` half-open range (a return address may equal its end); no program counter
+    lies in a `still` range; no register and no byte sequence in writable private memory (at most `scan_limit`
+    bytes are read) points into an `unreferenced` range. Writes happen in order, each atomically as
+    far as the tracer's death is concerned, and only when every check has passed.
+    """
+
+def call(
+    pid: int,
+    thread: int,
+    start_time: int,
+    syscall_return: int,
+    signal_return: Sequence[int],
+    calls: Sequence[tuple[str, int, Sequence[int]]],
+    stack_floor: int,
+    timeout_ns: int,
+) -> CallResult:
+    """Runs system calls ("syscall", number, args) or functions ("function", address, args) on one thread.
+
+    Each call stands on a signal frame that restores the thread by itself, should we die.
+    `syscall_return` is the address of `syscall; ret`; `signal_return` the return chain (words)
+    that performs rt_sigreturn on the frame behind it. Stops early at the first negative
+    result of a system call. `stack_floor` is the lowest usable stack address of the thread.
+    """
+
+def write(pid: int, address: int, data: bytes) -> int:
+    """Writes through page protection without stopping anything. Returns 0 or an errno."""
