@@ -1,0 +1,1 @@
+"""Source diff → hotpatch. Runs compilers, so it never runs on hosts."""

@@ -1,0 +1,1 @@
+"""The builder for native code: C and C++ sources to an ELF hotpatch."""

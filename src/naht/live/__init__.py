@@ -1,0 +1,1 @@
+"""Hotpatch → live process. The engines do not import each other; `engine` says what each offers."""

@@ -1,0 +1,41 @@
+"""What every engine offers. Rules above this layer speak to this protocol, never to an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from naht.domain.process import ProcessKey, ProcessOutcome, ProcessState, ScannedProcess
+from naht.hotpatch.verified import VerifiedHotpatch
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often to look for a quiet moment, and how long to wait between looks (doubling)."""
+
+    attempts: int = 12
+    first_wait_ns: int = 2_000_000
+    longest_wait_ns: int = 250_000_000
+    stop_timeout_ns: int = 200_000_000
+
+
+class Engine(Protocol):
+    def find(self, hotpatch: VerifiedHotpatch) -> Sequence[ProcessKey]:
+        """The live processes that have the hotpatch's target mapped, by build-id."""
+
+    def find_record(self, hotpatch_id: str) -> Sequence[ProcessKey]:
+        """The live processes whose memory holds a record of that hotpatch."""
+
+    def apply(
+        self, hotpatch: VerifiedHotpatch, key: ProcessKey, *, retry: RetryPolicy, dry_run: bool
+    ) -> ProcessOutcome: ...
+
+    def revert(
+        self, hotpatch_id: str, key: ProcessKey, *, retry: RetryPolicy, dry_run: bool
+    ) -> ProcessOutcome: ...
+
+    def status(self, pids: Iterable[int] | None) -> Sequence[ProcessState]:
+        """What is in memory; all processes that hold a record when `pids` is None."""
+
+    def scan(self, hotpatch: VerifiedHotpatch | None) -> Sequence[ScannedProcess]: ...
