@@ -39,10 +39,10 @@ def commit(
 ) -> CommitResult:
     """Stops every thread, checks, writes, lets go.
 
-    Checks: each `expected` address holds its bytes; no program counter, nor any word of a used stack,
-    lies in a `quiet` half-open range (a return address may equal its end); no program counter
-    lies in a `still` range; no register and no byte sequence in writable private memory (at most `scan_limit`
-    bytes are read) points into an `unreferenced` range. Writes happen in order, each atomically as
+    Checks: each `expected` address holds its bytes; no program counter, nor any word of a used
+    stack, lies in a `quiet` half-open range (a return address may equal its end); no program
+    counter lies in a `still` range; no register and no byte sequence in writable private memory
+    (at most `scan_limit` bytes are read) points into an `unreferenced` range. Writes happen in order, each atomically as
     far as the tracer's death is concerned, and only when every check has passed.
     """
 
@@ -56,7 +56,7 @@ def call(
     stack_floor: int,
     timeout_ns: int,
 ) -> CallResult:
-    """Runs system calls ("syscall", number, args) or functions ("function", address, args) on one thread.
+    """Runs calls on one thread: ("syscall", number, args) or ("function", address, args).
 
     Each call stands on a signal frame that restores the thread by itself, should we die.
     `syscall_return` is the address of `syscall; ret`; `signal_return` the return chain (words)

@@ -1,0 +1,127 @@
+"""The record that a hotpatch carries in its target's own memory: how it is written and read back.
+
+Layout of the record mapping: a fixed header of 128 bytes, then the payload (JSON), then zeros. The
+header's state, gate and unwind fields change over time; the payload never does, and has a digest.
+Whatever is read back is hostile: this module refuses what is not a whole, well-formed record. It
+does no I/O, and it does not judge whether a record tells the truth (see `status`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+
+from naht.errors import HostileInputError
+from naht.hotpatch.manifest import BuildIdText, Consistency, Digest, Escape, HotpatchId, Name
+
+MAGIC = b"NAHTREC\x01"
+HEADER_SIZE = 128
+STATE_OFFSET, GATE_OFFSET, UNWIND_OFFSET = 12, 16, 64
+UNWIND_SIZE = 64  # room for libgcc's `struct object` (48 bytes in GCC 4 to 15)
+MAX_RECORD_SIZE = 16 << 20
+
+STATE_PREPARING, STATE_READY, STATE_ACTIVE, STATE_INACTIVE = 1, 2, 3, 4
+
+_HEADER = struct.Struct("<8sIIQQ32s")
+Address = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+Length = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
+HexBytes = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,64}$")]
+RegionKind = Literal["record", "rodata", "code", "data"]
+
+
+class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One mapping of the arena. `digest` is of the content as written, "" where it may change."""
+
+    kind: RegionKind
+    address: Address
+    size: Length
+    digest: str = ""
+
+
+class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    address: Address
+    size: Length
+
+
+class Redirect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One replaced function. `original` and `jump` are the bytes at `address`, before and after."""
+
+    name: Name
+    address: Address  # where the jump is written
+    original: HexBytes
+    jump: HexBytes
+    parts: tuple[Range, ...]  # the old code, entry part first
+    new_address: Address
+    new_size: Length
+    displaced: Address = 0  # runs the old function from its first instruction; 0: there is none
+    gate: Address = 0  # trampoline used while a set of functions changes; 0: none was needed
+
+
+class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    id: HotpatchId
+    digest: Digest
+    level: int
+    supersedes: tuple[str, ...]
+    advisories: tuple[str, ...]
+    severity: str
+    build_id: BuildIdText
+    object_path: str
+    bias: Address
+    consistency: Consistency
+    escapes: Escape
+    regions: tuple[Region, ...]
+    redirects: tuple[Redirect, ...]
+    unwind_frames: Address = 0  # .eh_frame in the arena; 0: not registered
+    pre_revert: Address = 0
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    address: int
+    state: int
+    gate: int
+    payload: Payload
+
+
+def encode_record(payload: Payload, state: int) -> bytes:
+    body = msgspec.json.encode(payload)
+    header = _HEADER.pack(MAGIC, 1, state, 0, len(body), hashlib.sha256(body).digest())
+    return header.ljust(HEADER_SIZE, b"\0") + body
+
+
+def payload_size(header: bytes) -> int:
+    """The payload's size by a header, so that the caller knows how much to read."""
+    if len(header) < HEADER_SIZE or header[:8] != MAGIC:
+        raise _malformed("no record magic")
+    size = int(_HEADER.unpack_from(header)[4])
+    if not 0 < size <= MAX_RECORD_SIZE - HEADER_SIZE:
+        raise _malformed("impossible payload size")
+    return size
+
+
+def decode_record(address: int, data: bytes) -> Record:
+    """`data`: the record mapping from its start, at least header and payload."""
+    size = payload_size(data[:HEADER_SIZE])
+    _magic, version, state, gate, _size, digest = _HEADER.unpack_from(data)
+    body = data[HEADER_SIZE : HEADER_SIZE + size]
+    if version != 1:
+        raise _malformed(f"record version {version}")
+    if len(body) != size or hashlib.sha256(body).digest() != digest:
+        raise _malformed("payload digest")
+    try:
+        payload = msgspec.json.decode(body, type=Payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(str(error)) from error
+    return Record(address, state, gate, payload)
+
+
+def _malformed(why: str) -> HostileInputError:
+    return HostileInputError(
+        f"The hotpatch record in the process is malformed: {why}.",
+        "Treat the process as altered: restart it at the next chance.",
+    )
