@@ -224,8 +224,11 @@ def read_string(table: memoryview | bytes, offset: int, limit: int = 65536) -> s
         if offset == 0:
             return ""
         raise malformed(f"string at {offset:#x} leaves its table")
-    window = bytes(table[offset : offset + limit])
+    window = bytes(table[offset : offset + 256])  # most names are short, and tables have millions
     end = window.find(b"\0")
+    if end < 0:
+        window = bytes(table[offset : offset + limit])
+        end = window.find(b"\0")
     if end < 0:
         raise malformed("unterminated string")
     return window[:end].decode("utf-8", "backslashreplace")
