@@ -8,7 +8,8 @@
     │   └── TargetRefusedError    … by the engine, for one process
     ├── BusyError             safe later: a thread is in the way now            exit 5
     ├── TargetGoneError       the process exited or exec'ed meanwhile           exit 6
-    └── ToolError             a compiler, a build command or the kernel failed  exit 7
+    ├── ToolError             a compiler, a build command or the kernel failed  exit 7
+    └── NothingToDoError      no live process matches                           exit 9
 
 Each error carries a cause and the exact next step, and refuses to be made without either.
 """
@@ -64,3 +65,7 @@ class TargetGoneError(NahtError):
 
 class ToolError(NahtError):
     exit_code = 7
+
+
+class NothingToDoError(NahtError):
+    exit_code = 9
