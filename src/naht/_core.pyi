@@ -33,6 +33,7 @@ def commit(
     quiet: Sequence[tuple[int, int]],
     still: Sequence[tuple[int, int]],
     unreferenced: Sequence[tuple[int, int]],
+    restorers: Sequence[int],
     main_stack_end: int,
     stop_timeout_ns: int,
     scan_limit: int,
@@ -66,3 +67,6 @@ def call(
 
 def write(pid: int, address: int, data: bytes) -> int:
     """Writes through page protection without stopping anything. Returns 0 or an errno."""
+
+def seccomp_filters(pid: int, thread: int) -> list[bytes]:
+    """The classic BPF programs of the thread's seccomp filters, newest first. Raises OSError."""

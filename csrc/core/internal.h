@@ -1,0 +1,101 @@
+/* What the parts of the core share. Not for the binding. */
+#ifndef NAHT_INTERNAL_H
+#define NAHT_INTERNAL_H
+
+#include "naht_core.h"
+
+#include <stdbool.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+
+/* ---- fault.c: where a fault-injection build may die ------------------------------------- */
+#ifdef NAHT_FAULT
+void naht_step(void);
+#else
+static inline void naht_step(void) {}
+#endif
+
+/* ---- tracer.c: ptrace from a thread of its own ------------------------------------------- */
+void naht_in_tracer(void (*work)(void *), void *context);
+long naht_ptrace(long request, pid_t thread, void *address, void *data);
+uint64_t naht_now(void);
+
+/* How a stopped thread came to stop; `signal` must be delivered when it is let go. */
+struct naht_stop_report {
+    bool gone;
+    int signal;
+    int event; /* PTRACE_EVENT_STOP, a syscall stop (NAHT_SYSCALL_STOP), or 0 for a signal */
+};
+#define NAHT_SYSCALL_STOP 0x80
+
+/* Waits for one stop of one thread. Returns 0, ETIMEDOUT, or EBUSY for uninterruptible sleep. */
+int naht_wait_stop(pid_t pid, pid_t thread, uint64_t deadline, struct naht_stop_report *report);
+
+/* ---- proc.c ------------------------------------------------------------------------------- */
+uint64_t naht_start_time(pid_t pid); /* 0 when there is no such process */
+char naht_thread_state(pid_t pid, pid_t thread); /* 0 when there is no such thread */
+
+struct naht_mapping {
+    uint64_t start, end;
+    bool readable, writable;
+};
+/* Reads /proc/PID/maps. Returns the count, or -1; the caller frees *mappings. */
+long naht_read_mappings(pid_t pid, struct naht_mapping **mappings);
+const struct naht_mapping *naht_find_mapping(
+    const struct naht_mapping *mappings, long count, uint64_t address);
+
+/* ---- memory.c ------------------------------------------------------------------------------ */
+int naht_open_memory(pid_t pid);
+int naht_write_open(int memory, uint64_t address, const void *data, size_t size);
+int naht_poke(pid_t thread, uint64_t address, const void *data, size_t size);
+size_t naht_read(pid_t pid, uint64_t address, void *buffer, size_t size); /* bytes read */
+
+/* ---- stop.c -------------------------------------------------------------------------------- */
+struct naht_thread {
+    pid_t id;
+    bool attached, stopped;
+    int signal;
+    struct user_regs_struct registers;
+};
+
+struct naht_stopped {
+    pid_t pid;
+    struct naht_thread *threads;
+    size_t count, capacity;
+    uint64_t first_stop, last_resume;
+};
+
+/* Stops every thread of the process. On anything but NAHT_DONE, let go all the same. */
+enum naht_outcome naht_stop_all(
+    struct naht_stopped *stopped, uint64_t timeout_ns, struct naht_result *result);
+void naht_let_go(struct naht_stopped *stopped);
+
+/* ---- stacks.c, search.c -------------------------------------------------------------------- */
+enum naht_outcome naht_check_counters(
+    const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result);
+enum naht_outcome naht_check_stacks(
+    const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result);
+enum naht_outcome naht_check_references(
+    const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result);
+
+/* ---- frame.c -------------------------------------------------------------------------------- */
+/*
+ * Builds, in `buffer`, what goes on the thread's stack: return chain, user context, extended
+ * state. `address` is where the buffer will be in the target. Returns its size, or 0 when the
+ * thread's state cannot be kept in a signal frame.
+ */
+size_t naht_build_frame(uint8_t *buffer, size_t room, uint64_t address,
+    const struct user_regs_struct *registers, uint64_t signal_mask, const uint8_t *extended,
+    size_t extended_size, const uint64_t *chain, size_t chain_count);
+#define NAHT_FRAME_ROOM 32768
+
+static inline enum naht_outcome naht_fail(
+    struct naht_result *result, enum naht_outcome outcome, const char *step, int error)
+{
+    result->outcome = outcome;
+    result->step = step;
+    result->error = error;
+    return outcome;
+}
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * The core: what happens while threads of a target are stopped, and nothing more.
+ *
+ * No function leaves a tracer behind: each one attaches from a thread of its own, and when that
+ * thread ends, the kernel lets go of whatever is still attached (exit_ptrace in kernel/ptrace.c).
+ * Nothing here looks up names, parses ELF or decides policy; the plan comes ready-made.
+ */
+#ifndef NAHT_CORE_H
+#define NAHT_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum naht_outcome {
+    NAHT_DONE,
+    NAHT_BUSY,        /* a thread or a reference is in the way now */
+    NAHT_MISMATCH,    /* memory is not what the plan expects */
+    NAHT_UNSTOPPABLE, /* a thread did not stop in time */
+    NAHT_GONE,        /* the process exited, or is another one */
+    NAHT_REFUSED,     /* the kernel or a limit forbids it */
+    NAHT_FAILED,      /* an unexpected error; everything written was taken back */
+    NAHT_UNSUITABLE,  /* this thread cannot be borrowed now */
+    NAHT_CRASHED,     /* a called function raised a signal */
+};
+
+struct naht_bytes {
+    uint64_t address;
+    const uint8_t *data;
+    size_t size;
+};
+
+struct naht_range {
+    uint64_t start, end;
+};
+
+struct naht_result {
+    enum naht_outcome outcome;
+    pid_t thread;
+    uint64_t address;
+    int error;
+    const char *step;
+    uint64_t threads;
+    uint64_t pause_ns;
+    uint64_t stack_bytes;
+};
+
+struct naht_commit {
+    pid_t pid;
+    uint64_t start_time; /* field 22 of /proc/PID/stat */
+    const struct naht_bytes *expected;
+    size_t expected_count;
+    const struct naht_bytes *writes; /* none crosses a page */
+    size_t write_count;
+    const struct naht_range *quiet; /* sorted by start, not overlapping */
+    size_t quiet_count;
+    const struct naht_range *still;
+    size_t still_count;
+    const struct naht_range *unreferenced;
+    size_t unreferenced_count;
+    const uint64_t *restorers; /* addresses that a signal frame returns to */
+    size_t restorer_count;
+    uint64_t main_stack_end;
+    uint64_t stop_timeout_ns;
+    uint64_t scan_limit; /* bytes of writable memory to search at most */
+};
+
+enum naht_call_kind { NAHT_SYSCALL, NAHT_FUNCTION };
+
+struct naht_call {
+    enum naht_call_kind kind;
+    uint64_t target; /* system call number, or address of the function */
+    uint64_t arguments[6];
+    int64_t result; /* of a system call; a function's result is not available */
+};
+
+#define NAHT_MAX_CHAIN 4
+
+struct naht_calls {
+    pid_t pid, thread;
+    uint64_t start_time;
+    uint64_t syscall_return; /* address of `syscall; ret` */
+    uint64_t chain[NAHT_MAX_CHAIN]; /* stack words after whose last `ret` rt_sigreturn runs */
+    size_t chain_count;
+    struct naht_call *calls;
+    size_t call_count;
+    size_t finished;
+    uint64_t stack_floor;
+    uint64_t timeout_ns;
+};
+
+void naht_commit(const struct naht_commit *plan, struct naht_result *result);
+void naht_call(struct naht_calls *calls, struct naht_result *result);
+
+/* Returns 0 or an errno. Writes through page protection, as /proc/PID/mem does. */
+int naht_write(pid_t pid, uint64_t address, const void *data, size_t size);
+
+/*
+ * Copies the classic BPF program number `index` of the thread's seccomp filters into `program`
+ * (room for `limit` instructions of 8 bytes). Returns the number of instructions, 0 when there is no such
+ * filter, or a negative errno.
+ */
+long naht_seccomp_filter(pid_t pid, pid_t thread, unsigned index, void *program, size_t limit);
+
+#endif

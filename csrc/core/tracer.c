@@ -1,0 +1,106 @@
+/* Runs tracing work on a thread of its own, and waits for single stops. */
+#include "internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct job {
+    void (*work)(void *);
+    void *context;
+};
+
+static void *run(void *argument)
+{
+    struct job *job = argument;
+    job->work(job->context);
+    return NULL;
+}
+
+/*
+ * ptrace binds to the calling thread; when it ends, the kernel detaches what is left, even a
+ * thread in uninterruptible sleep, which PTRACE_DETACH cannot reach.
+ */
+void naht_in_tracer(void (*work)(void *), void *context)
+{
+    struct job job = {work, context};
+    sigset_t all, old;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int error = pthread_create(&thread, NULL, run, &job);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!error)
+        pthread_join(thread, NULL);
+}
+
+long naht_ptrace(long request, pid_t thread, void *address, void *data)
+{
+    naht_step();
+    /* The raw PEEK request stores through `data`; the library call returns the word instead. */
+    long value = ptrace((enum __ptrace_request)request, thread, address, data);
+    int error = errno;
+    naht_step();
+    errno = error;
+    return value;
+}
+
+uint64_t naht_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void interpret(int status, struct naht_stop_report *report)
+{
+    *report = (struct naht_stop_report){0};
+    if (!WIFSTOPPED(status)) {
+        report->gone = true;
+        return;
+    }
+    int signal = WSTOPSIG(status), event = status >> 16;
+    if (event)
+        report->event = event;
+    else if (signal == (SIGTRAP | NAHT_SYSCALL_STOP))
+        report->event = NAHT_SYSCALL_STOP;
+    else
+        report->signal = signal;
+}
+
+/* The first looks cost a yield each, because most threads stop within microseconds. */
+static void pause_between_looks(unsigned look)
+{
+    struct timespec nap = {0, look < 200 ? 20000 : 200000};
+    if (look < 64)
+        sched_yield();
+    else
+        nanosleep(&nap, NULL);
+}
+
+int naht_wait_stop(pid_t pid, pid_t thread, uint64_t deadline, struct naht_stop_report *report)
+{
+    for (unsigned look = 0;; look++) {
+        int status;
+        pid_t got = waitpid(thread, &status, __WALL | WNOHANG);
+        if (got == thread) {
+            naht_step();
+            interpret(status, report);
+            return 0;
+        }
+        if (got < 0 && errno == ECHILD) {
+            *report = (struct naht_stop_report){.gone = true};
+            return 0;
+        }
+        if (look >= 100 && look % 20 == 0 && naht_thread_state(pid, thread) == 'D')
+            return EBUSY;
+        if (naht_now() > deadline)
+            return ETIMEDOUT;
+        pause_between_looks(look);
+    }
+}
