@@ -1,0 +1,146 @@
+"""The JSON documents that `--json` prints, as types. docs/schemas/*.json is generated from them.
+
+A document says all that the printed form says. Fields are only ever added; a change of meaning
+takes a new number in `schema`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from naht.domain.process import ProcessOutcome, ProcessState, ScannedProcess
+from naht.hotpatch.manifest import Allowance, Manifest
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class HotpatchReference(Document, frozen=True, kw_only=True):
+    id: str
+    title: str
+    digest: str
+    origin: str
+    level: int
+    severity: str
+    advisories: tuple[str, ...]
+    build_ids: tuple[str, ...]
+    consistency: str
+
+
+class OperationSummary(Document, frozen=True, kw_only=True):
+    processes: int
+    good: int
+    refused: int
+    busy: int
+    gone: int
+    failed: int
+    longest_pause_ns: int
+    memory_bytes: int
+    elapsed_ns: int
+
+
+class ApplyDocument(Document, frozen=True, kw_only=True):
+    hotpatch: HotpatchReference
+    dry_run: bool
+    processes: tuple[ProcessOutcome, ...]
+    summary: OperationSummary
+    exit_code: int
+    interrupted: bool = False
+    schema: Literal["naht.apply/1"] = "naht.apply/1"
+
+
+class RevertDocument(Document, frozen=True, kw_only=True):
+    hotpatch: str
+    dry_run: bool
+    processes: tuple[ProcessOutcome, ...]
+    summary: OperationSummary
+    exit_code: int
+    interrupted: bool = False
+    schema: Literal["naht.revert/1"] = "naht.revert/1"
+
+
+class StatusDocument(Document, frozen=True, kw_only=True):
+    processes: tuple[ProcessState, ...]
+    exit_code: int
+    schema: Literal["naht.status/1"] = "naht.status/1"
+
+
+class ScanDocument(Document, frozen=True, kw_only=True):
+    hotpatch: HotpatchReference | None
+    processes: tuple[ScannedProcess, ...]
+    exit_code: int
+    schema: Literal["naht.scan/1"] = "naht.scan/1"
+
+
+class InspectDocument(Document, frozen=True, kw_only=True):
+    digest: str
+    size: int
+    manifest: Manifest
+    schema: Literal["naht.inspect/1"] = "naht.inspect/1"
+
+
+class BuildDocument(Document, frozen=True, kw_only=True):
+    output: str
+    digest: str
+    size: int
+    hotpatch: HotpatchReference
+    functions: tuple[str, ...]
+    dropped: tuple[str, ...]
+    allowances: tuple[Allowance, ...]
+    elapsed_ns: int
+    exit_code: int = 0
+    schema: Literal["naht.build/1"] = "naht.build/1"
+
+
+class ErrorDetail(Document, frozen=True, kw_only=True):
+    kind: str
+    reason: str
+    cause: str
+    next_step: str
+    where: str
+
+
+class ErrorDocument(Document, frozen=True, kw_only=True):
+    error: ErrorDetail
+    exit_code: int
+    schema: Literal["naht.error/1"] = "naht.error/1"
+
+
+DOCUMENTS: dict[str, type[Document]] = {
+    "apply": ApplyDocument,
+    "revert": RevertDocument,
+    "status": StatusDocument,
+    "scan": ScanDocument,
+    "inspect": InspectDocument,
+    "build": BuildDocument,
+    "error": ErrorDocument,
+}
+
+
+def json_schema(name: str) -> dict[str, object]:
+    schema = msgspec.json.schema(DOCUMENTS[name])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def encode(document: Document) -> str:
+    """Pretty JSON with `schema` first. Bytes that are not text become backslash escapes."""
+    fields = msgspec.to_builtins(document)
+    ordered = {"schema": fields.pop("schema"), **fields}
+    try:
+        raw = msgspec.json.encode(ordered)
+    except UnicodeEncodeError:  # a surrogate, from a path that is not UTF-8
+        raw = msgspec.json.encode(_without_surrogates(ordered))
+    return msgspec.json.format(raw, indent=2).decode()
+
+
+def _without_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_surrogates(item) for item in value]
+    return value

@@ -1,0 +1,157 @@
+"""Entry point of `naht`: finds the command, runs it, turns errors into words and exit codes.
+
+Only the chosen command's module is imported, because what it needs decides how soon it starts.
+Refuses to guess: an unknown command or option is an error with the nearest right one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn, Protocol, cast
+
+from naht import __version__
+from naht.cli import exit_codes
+from naht.cli.terminal import clean, paint, write
+from naht.errors import NahtError, RefusedError, UsageError
+
+COMMANDS = {
+    "build native": ("naht.cli.build_native", "turn a source change of C or C++ into a hotpatch"),
+    "inspect": ("naht.cli.inspect", "show what a hotpatch is for and what it changes"),
+    "apply": ("naht.cli.apply", "put a hotpatch into live processes"),
+    "revert": ("naht.cli.revert", "take a hotpatch out of live processes"),
+    "status": ("naht.cli.status", "show which hotpatches are truly in memory"),
+    "scan": ("naht.cli.scan", "show which live processes run which code"),
+}
+
+
+class Command(Protocol):
+    DESCRIPTION: str
+    EXAMPLES: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", f"See `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(words)
+    except NahtError as error:
+        report_error(error, as_json="--json" in words)
+        return error.exit_code
+    except KeyboardInterrupt:
+        write("interrupted", sys.stderr)
+        return exit_codes.INTERRUPTED
+    except Exception as error:  # noqa: BLE001  (a bug of ours still ends in words and a code)
+        return report_bug(error)
+
+
+def dispatch(words: list[str]) -> int:
+    name = command_name(words)
+    if not name:
+        return general_help(words)
+    command = cast("Command", import_module(COMMANDS[name][0]))
+    parser = command_parser(name, command)
+    return command.run(parser.parse_args(words[len(name.split()) :]))
+
+
+def command_name(words: list[str]) -> str:
+    return next((c for c in COMMANDS if words[: len(c.split())] == c.split()), "")
+
+
+def command_parser(name: str, command: Command) -> Parser:
+    parser = Parser(
+        prog=f"naht {name}",
+        description=command.DESCRIPTION,
+        epilog=f"examples:\n{command.EXAMPLES.rstrip()}\n\n{exit_codes.EXPLAINED}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.configure(parser)
+    return parser
+
+
+def general_help(words: list[str]) -> int:
+    if not words or words in (["--help"], ["-h"], ["help"]):
+        write(help_text())
+        return exit_codes.GOOD
+    if words == ["--version"]:
+        write(f"naht {__version__}")
+        return exit_codes.GOOD
+    if words[0] == "help":
+        return dispatch([*words[1:], "--help"])
+    if words[0] == "build" and set(words[1:]) <= {"-h", "--help"}:
+        return dispatch(["build", "native", "--help"])
+    raise UsageError(f"There is no command {words[0]!r}.", suggestion(words[0]))
+
+
+def suggestion(word: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  (only after a typing mistake)
+
+    near = get_close_matches(word, COMMANDS, n=1)
+    return f"Did you mean `naht {near[0]}`?" if near else "`naht --help` lists the commands."
+
+
+def help_text() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {n:<{width}}  {summary}" for n, (_, summary) in COMMANDS.items())
+    return f"""\
+usage: naht COMMAND [OPTIONS]
+
+Puts security fixes into running processes: same PID, same connections, no restart.
+
+commands, in the order in which they are used:
+{commands}
+
+`naht COMMAND --help` explains one of them, with examples. Every command but `build` needs no
+compiler; `apply` and `revert` need the right to trace the process (root, or its user).
+
+{exit_codes.EXPLAINED}"""
+
+
+def report_error(error: NahtError, *, as_json: bool) -> None:
+    if as_json:
+        return report_error_as_json(error)
+    stderr = sys.stderr
+    where = f"{clean(error.where)}: " if error.where else ""
+    write(f"{paint('error:', 'bad', stderr)} {where}{clean(error.cause)}", stderr)
+    write(f"{paint('next:', 'bold', stderr)}  {clean(error.next_step)}", stderr)
+    return None
+
+
+def report_error_as_json(error: NahtError) -> None:
+    from naht.cli.documents import ErrorDetail, ErrorDocument  # noqa: PLC0415  (msgspec types)
+    from naht.cli.output import print_document  # noqa: PLC0415
+
+    detail = ErrorDetail(
+        kind=type(error).__name__,
+        reason=error.reason if isinstance(error, RefusedError) else "",
+        cause=error.cause,
+        next_step=error.next_step,
+        where=error.where,
+    )
+    print_document(ErrorDocument(error=detail, exit_code=error.exit_code))
+
+
+def report_bug(error: Exception) -> int:
+    if os.environ.get("NAHT_DEBUG"):
+        raise error
+    stderr = sys.stderr
+    text = clean(f"naht failed unexpectedly: {type(error).__name__}: {error}")
+    write(f"{paint('error:', 'bad', stderr)} {text}", stderr)
+    write("next:  Run it again with NAHT_DEBUG=1 and report what it prints.", stderr)
+    return exit_codes.UNEXPECTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
