@@ -15,7 +15,7 @@ setup: ## install system packages (when root), .venv, pinned dependencies, the e
 	@scripts/setup.sh
 
 demo: setup ## a real CVE fix goes into a live server under load, and out again
-	$(PYTHON) demo/run.py
+	$(PYTHON) -m scripts.demo $(ARGS)
 
 test: setup ## all tests but the long ones
 	$(PYTEST) -m "not slow" $(ARGS)
@@ -36,7 +36,7 @@ csrc-check: setup
 	scripts/check_csrc.sh
 
 bench: setup ## figures side by side with the peers, into docs/results/
-	$(PYTHON) bench/run.py $(ARGS)
+	$(PYTHON) -m scripts.bench $(ARGS)
 
 wheel: setup ## one wheel for all Python versions, in dist/
 	$(PYTHON) -m build --wheel --no-isolation --outdir dist .
