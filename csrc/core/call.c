@@ -320,7 +320,9 @@ void naht_call(struct naht_calls *calls, struct naht_result *result)
     b->calls = calls;
     b->result = result;
     naht_in_tracer(call, b);
-    if (result->outcome == NAHT_DONE)
+    if (result->outcome == NAHT_DONE) {
         result->step = "";
+        result->error = 0;
+    }
     free(b);
 }

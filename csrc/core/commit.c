@@ -123,6 +123,8 @@ void naht_commit(const struct naht_commit *plan, struct naht_result *result)
     struct commit job = {plan, result};
     *result = (struct naht_result){.outcome = NAHT_FAILED, .step = "start tracer", .error = EAGAIN};
     naht_in_tracer(commit, &job);
-    if (result->outcome == NAHT_DONE)
+    if (result->outcome == NAHT_DONE) {
         result->step = "";
+        result->error = 0;
+    }
 }

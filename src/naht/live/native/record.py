@@ -1,7 +1,7 @@
 """The record that a hotpatch carries in its target's own memory: how it is written and read back.
 
 Layout of the record mapping: a fixed header of 128 bytes, then the payload (JSON), then zeros. The
-header's state, gate and unwind fields change over time; the payload never does, and has a digest.
+header's state and unwind fields change over time; the payload never does, and has a digest.
 Whatever is read back is hostile: this module refuses what is not a whole, well-formed record. It
 does no I/O, and it does not judge whether a record tells the truth (see `status`).
 """
@@ -20,7 +20,7 @@ from naht.hotpatch.manifest import BuildIdText, Consistency, Digest, Escape, Hot
 
 MAGIC = b"NAHTREC\x01"
 HEADER_SIZE = 128
-STATE_OFFSET, GATE_OFFSET, UNWIND_OFFSET = 12, 16, 64
+STATE_OFFSET, UNWIND_OFFSET = 12, 64
 UNWIND_SIZE = 64  # room for libgcc's `struct object` (48 bytes in GCC 4 to 15)
 MAX_RECORD_SIZE = 16 << 20
 
@@ -58,7 +58,17 @@ class Redirect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     new_address: Address
     new_size: Length
     displaced: Address = 0  # runs the old function from its first instruction; 0: there is none
-    gate: Address = 0  # trampoline used while a set of functions changes; 0: none was needed
+    gate: Address = 0  # trampoline used while a set of functions is reverted; 0: none is needed
+
+
+class EntryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What applying does to one entry: five bytes before, in between (a jump to a trampoline that
+    still runs what ran before, or "" where none is needed), and after."""
+
+    address: Address
+    before: HexBytes
+    between: str
+    after: HexBytes
 
 
 class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,8 +85,11 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     escapes: Escape
     regions: tuple[Region, ...]
     redirects: tuple[Redirect, ...]
+    changes: tuple[EntryChange, ...]
+    pivot: Address = 0  # the entry whose own store switches the whole set; 0: each for itself
     unwind_frames: Address = 0  # .eh_frame in the arena; 0: not registered
-    pre_revert: Address = 0
+    pre_revert: Address = 0  # stub that calls the hook and stores its result; 0: no hook
+    hook_result: Address = 0  # where such a stub stores the result, 8 bytes
     engine: str
 
 
@@ -84,7 +97,6 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Record:
     address: int
     state: int
-    gate: int
     payload: Payload
 
 
@@ -107,7 +119,7 @@ def payload_size(header: bytes) -> int:
 def decode_record(address: int, data: bytes) -> Record:
     """`data`: the record mapping from its start, at least header and payload."""
     size = payload_size(data[:HEADER_SIZE])
-    _magic, version, state, gate, _size, digest = _HEADER.unpack_from(data)
+    _magic, version, state, _unused, _size, digest = _HEADER.unpack_from(data)
     body = data[HEADER_SIZE : HEADER_SIZE + size]
     if version != 1:
         raise _malformed(f"record version {version}")
@@ -117,7 +129,7 @@ def decode_record(address: int, data: bytes) -> Record:
         payload = msgspec.json.decode(body, type=Payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(str(error)) from error
-    return Record(address, state, gate, payload)
+    return Record(address, state, payload)
 
 
 def _malformed(why: str) -> HostileInputError:
