@@ -21,7 +21,7 @@ HotpatchId = Annotated[
 ]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 BuildIdText = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){4,64}$")]
-Offset = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
 
 Severity = Literal["critical", "important", "moderate", "low", "unknown"]

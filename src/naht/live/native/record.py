@@ -27,7 +27,7 @@ MAX_RECORD_SIZE = 16 << 20
 STATE_PREPARING, STATE_READY, STATE_ACTIVE, STATE_INACTIVE = 1, 2, 3, 4
 
 _HEADER = struct.Struct("<8sIIQQ32s")
-Address = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+Address = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Length = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 HexBytes = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,64}$")]
 RegionKind = Literal["record", "rodata", "code", "data"]
