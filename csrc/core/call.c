@@ -290,7 +290,8 @@ static enum naht_outcome borrow(struct borrowed *b)
         return outcome;
     outcome = run_calls(b);
     give_back(b);
-    return outcome;
+    /* Something may have run already, so this is no case for another try. */
+    return outcome == NAHT_UNSUITABLE ? NAHT_FAILED : outcome;
 }
 
 static void call(void *context)

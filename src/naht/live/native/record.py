@@ -58,7 +58,7 @@ class Redirect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     new_address: Address
     new_size: Length
     displaced: Address = 0  # runs the old function from its first instruction; 0: there is none
-    gate: Address = 0  # trampoline used while a set of functions is reverted; 0: none is needed
+    between: str = ""  # the jump that stands here while a set is reverted; "" where none does
 
 
 class EntryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,6 +87,7 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     redirects: tuple[Redirect, ...]
     changes: tuple[EntryChange, ...]
     pivot: Address = 0  # the entry whose own store switches the whole set; 0: each for itself
+    revert_pivot: Address = 0  # the same for the way back
     unwind_frames: Address = 0  # .eh_frame in the arena; 0: not registered
     pre_revert: Address = 0  # stub that calls the hook and stores its result; 0: no hook
     hook_result: Address = 0  # where such a stub stores the result, 8 bytes

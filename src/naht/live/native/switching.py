@@ -1,9 +1,9 @@
 """How the entries of a set of functions change, so that the set changes as one.
 
-A set that must change together has a pivot: one entry whose own store is the switch. Every other entry first
-jumps to a trampoline that looks at the pivot's bytes and goes the old or the new way; then the
-pivot is stored; then the trampolines are bypassed. After every single store the set is wholly
-old or wholly new, so that it does not matter where the writer dies. Pure.
+A set that must change together has a pivot: one entry whose own store is the switch. Every other
+entry first jumps to a trampoline that looks at the pivot's bytes and goes the old or the new way;
+then the pivot is stored; then the trampolines are bypassed. After every single store the set is
+wholly old or wholly new, so that it does not matter where the writer dies. Pure.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class Switching:
     entries: tuple[Entry, ...]
     between: tuple[bytes, ...]
     pivot: int  # address; 0: every entry for itself
-    stubs: bytes  # the trampolines, to be placed where `plan_switching` was told
 
     def writes(self) -> list[tuple[int, bytes]]:
         """The stores in their order."""
@@ -57,22 +56,35 @@ class Switching:
         return waiting + pivots + rest
 
 
-def plan_switching(entries: Sequence[Entry], together: bool, stubs_at: int) -> Switching:
+class StubArea:
+    """Stubs of the engine's own, one behind the other from an address on."""
+
+    def __init__(self, start: int) -> None:
+        self.next = start
+        self.content = bytearray()
+
+    def add(self, code: bytes) -> int:
+        at = self.next
+        self.content += code.ljust(STUB_SIZE, b"\xcc")
+        self.next += STUB_SIZE
+        return at
+
+
+def plan_switching(entries: Sequence[Entry], together: bool, stubs: StubArea) -> Switching:
     """`together`: the set changes as one. Refuses when more than one entry cannot wait."""
     if not together or len(entries) < 2:
         pivot = entries[0].address if together and entries else 0
-        return Switching(tuple(entries), (b"",) * len(entries), pivot, b"")
+        return Switching(tuple(entries), (b"",) * len(entries), pivot)
     pivot_entry = _choose_pivot(entries)
     test = _pivot_test(pivot_entry)
-    between, stubs = [], bytearray()
+    between = []
     for entry in entries:
         if entry is pivot_entry:
             between.append(b"")
             continue
-        at = stubs_at + len(stubs)
-        stubs += trampoline(at, test, entry.new_way, entry.old_way)
+        at = stubs.add(trampoline(stubs.next, test, entry.new_way, entry.old_way))
         between.append(jump_bytes(entry.address, at))
-    return Switching(tuple(entries), tuple(between), pivot_entry.address, bytes(stubs))
+    return Switching(tuple(entries), tuple(between), pivot_entry.address)
 
 
 def _choose_pivot(entries: Sequence[Entry]) -> Entry:
@@ -115,12 +127,11 @@ def trampoline(at: int, test: PivotTest, new_way: int, old_way: int) -> bytes:
     code = b"\x81\x3d" + struct.pack("<i", test.address - (at + 10)) + test.value
     code += b"\x0f\x84" + struct.pack("<i", new_way - (at + 16))
     code += jump_bytes(at + 16, old_way)
-    return code.ljust(STUB_SIZE, b"\xcc")
+    return code
 
 
 def hook_stub(at: int, hook: int, result: int) -> bytes:
     """sub $8,%rsp; call hook; cltq; mov %rax,result(%rip); add $8,%rsp; ret."""
     code = b"\x48\x83\xec\x08\xe8" + struct.pack("<i", hook - (at + 9))
     code += b"\x48\x98\x48\x89\x05" + struct.pack("<i", result - (at + 18))
-    code += b"\x48\x83\xc4\x08\xc3"
-    return code.ljust(STUB_SIZE, b"\xcc")
+    return code + b"\x48\x83\xc4\x08\xc3"

@@ -1,0 +1,167 @@
+"""Acts on one process: borrows a thread for system calls, writes memory, commits under stop.
+
+The thin layer between plans and the C core: it chooses threads, retries, and turns the core's
+outcomes into naht's errors. It decides nothing about hotpatches, and keeps no state in the target.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+
+from naht import _core
+from naht._core import CommitResult
+from naht.domain.process import ProcessKey
+from naht.errors import TargetGoneError, TargetRefusedError, ToolError
+from naht.live.native import procfs, threads
+from naht.live.native.gadgets import Gadgets, find_gadgets
+from naht.live.native.memory import TargetMemory
+from naht.live.native.procfs import Mapping
+from naht.live.native.threads import Candidate
+
+SYS_MMAP, SYS_MUNMAP = 9, 11
+PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
+MAP_PRIVATE_ANONYMOUS, MAP_NORESERVE, MAP_FIXED_NOREPLACE = 0x22, 0x4000, 0x100000
+CALL_TIMEOUT_NS = 1_000_000_000
+BORROW_ATTEMPTS = 40
+NO_DESCRIPTOR = (1 << 64) - 1
+
+Call = tuple[str, int, Sequence[int]]
+
+
+class Remote:
+    """One process, to act on; `borrow_ns` sums up how long its threads were lent."""
+
+    def __init__(self, key: ProcessKey, memory: TargetMemory, maps: Sequence[Mapping]) -> None:
+        self.key = key
+        self.memory = memory
+        self.gadgets: Gadgets = find_gadgets(memory, maps)
+        self.main_stack_end = next((m.end for m in maps if m.path == "[stack]"), 0)
+        self.borrow_ns = 0
+
+    @property
+    def restorers(self) -> Sequence[int]:
+        """Where signal handlers return to; a fallback chain is none of the program's own."""
+        chain = self.gadgets.signal_return
+        return chain if len(chain) == 1 else ()
+
+    def maps(self) -> tuple[Mapping, ...]:
+        return procfs.read_maps(self.key.pid)
+
+    def run(self, calls: Sequence[Call], *, plain: bool = False) -> list[int]:
+        """Runs the calls on one borrowed thread; `plain` asks for one that can hold no lock."""
+        last = "no thread waits where it could be borrowed"
+        for attempt in range(BORROW_ATTEMPTS):
+            for candidate in threads.find_candidates(self.key.pid, self.maps()):
+                if plain and not candidate.plain:
+                    continue
+                result = self._borrow(candidate, calls)
+                if result["outcome"] == "done":
+                    return result["results"]
+                last = f"{result['step']}: {os.strerror(result['error'])}"
+                if result["outcome"] != "unsuitable":
+                    self._raise_failure(result["outcome"], last, result["error"])
+            time.sleep(min(0.0005 * 2**attempt, 0.05))
+        raise TargetRefusedError(
+            "no-thread-to-borrow",
+            f"No thread of process {self.key.pid} could be borrowed ({last}).",
+            "Try again when the process is less busy, or restart it with the fixed object on disk.",
+        )
+
+    def _borrow(self, candidate: Candidate, calls: Sequence[Call]) -> _core.CallResult:
+        result = _core.call(
+            pid=self.key.pid, thread=candidate.thread, start_time=self.key.start_time,
+            syscall_return=self.gadgets.syscall_return, signal_return=self.gadgets.signal_return,
+            calls=calls, stack_floor=candidate.stack_floor, timeout_ns=CALL_TIMEOUT_NS,
+        )  # fmt: skip
+        self.borrow_ns += result["pause_ns"]
+        return result
+
+    def _raise_failure(self, outcome: str, detail: str, error: int) -> None:
+        if outcome == "gone" and not _is_alive(self.key):
+            raise procfs.gone(self.key.pid)
+        if outcome == "gone":
+            return  # only that thread ended
+        if outcome == "crashed":
+            raise TargetRefusedError(
+                "hook-crashed",
+                f"A function of the hotpatch raised signal {error} in process {self.key.pid}; "
+                "the thread was put back.",
+                "Ask the author of the hotpatch to mend its hook.",
+            )
+        if outcome == "refused":
+            raise TargetRefusedError(
+                "attach-refused",
+                f"The kernel does not let us attach to process {self.key.pid} ({detail}).",
+                "Run as root, and check kernel.yama.ptrace_scope and security modules.",
+            )
+        raise ToolError(
+            f"A borrowed thread of process {self.key.pid} failed ({detail}).",
+            "The process goes on as before. Report this with the kernel's version.",
+        )
+
+    def map_fixed(self, address: int, size: int, protection: int, *, flags: int = 0) -> Call:
+        chosen = MAP_PRIVATE_ANONYMOUS | MAP_FIXED_NOREPLACE | flags
+        return ("syscall", SYS_MMAP, (address, size, protection, chosen, NO_DESCRIPTOR, 0))
+
+    def unmap(self, address: int, size: int) -> None:
+        (result,) = self.run([("syscall", SYS_MUNMAP, (address, size))])
+        if result:
+            raise ToolError(
+                f"munmap of {address:#x} in process {self.key.pid}: {os.strerror(-result)}.",
+                "The memory stays with the process; nothing runs in it.",
+            )
+
+    def write(self, address: int, data: bytes) -> None:
+        """Writes through page protection, then reads back."""
+        error = _core.write(self.key.pid, address, data)
+        if error in (errno.ESRCH, errno.ENOENT):
+            raise procfs.gone(self.key.pid)
+        if error or self.memory.read(address, len(data)) != data:
+            raise TargetRefusedError(
+                "write-refused",
+                f"Memory of process {self.key.pid} cannot be written: {os.strerror(error)}.",
+                "Allow forced writes to tracers (kernel parameter proc_mem.force_override=ptrace).",
+            )
+
+    def commit(
+        self,
+        *,
+        expected: Sequence[tuple[int, bytes]],
+        writes: Sequence[tuple[int, bytes]],
+        quiet: Sequence[tuple[int, int]] = (),
+        still: Sequence[tuple[int, int]] = (),
+        unreferenced: Sequence[tuple[int, int]] = (),
+        stop_timeout_ns: int,
+        scan_limit: int = 0,
+    ) -> CommitResult:
+        """One attempt. Raises TargetGoneError; every other outcome is the caller's to judge."""
+        result = _core.commit(
+            pid=self.key.pid, start_time=self.key.start_time, expected=expected, writes=writes,
+            quiet=merge_ranges(quiet), still=sorted(still), unreferenced=unreferenced,
+            restorers=self.restorers, main_stack_end=self.main_stack_end,
+            stop_timeout_ns=stop_timeout_ns, scan_limit=scan_limit,
+        )  # fmt: skip
+        if result["outcome"] == "gone":
+            raise procfs.gone(self.key.pid)
+        return result
+
+
+def merge_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sorted and joined where they touch, as the core's binary search wants them."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _is_alive(key: ProcessKey) -> bool:
+    try:
+        return procfs.read_stat(key.pid).start_time == key.start_time
+    except TargetGoneError:
+        return False
