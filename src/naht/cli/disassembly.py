@@ -72,8 +72,8 @@ class Names:
     def of_address(self, address: int, *, is_branch: bool) -> Reference:
         name = self._by_address.get(address)
         if name is None and not is_branch:
-            return Reference(MOVED, f"{address:#x}")
-        return Reference(f"{address:#x}", f"<{name}>" if name else f"{address:#x}")
+            return Reference(MOVED, f"<{address:#x}>")
+        return Reference(f"{address:#x}", f"<{name or hex(address)}>")
 
     def of_symbol(self, symbol: str, addend: int) -> Reference:
         suffix = f"{addend:+#x}" if addend else ""
@@ -183,6 +183,7 @@ def disassemble(
 ) -> Iterator[Line]:
     formatter = Formatter(FormatterSyntax.GAS)
     formatter.rip_relative_addresses = True
+    formatter.uppercase_hex = False
     formatter.space_after_operand_separator = True
     formatter.first_operand_char_index = 8
     for instruction in Decoder(64, code, ip=base):

@@ -187,8 +187,8 @@ def print_provenance(manifest: Manifest) -> None:
         what = "added" if not source.old_digest else "changed" if source.new_digest else "removed"
         field("source", f"{source.path} ({what})")
     if built.dropped:
-        field("dropped", f"{count(len(built.dropped), 'function')} that differ only by line numbers"
-              " or paths")  # fmt: skip
+        differing = count(len(built.dropped), "function")
+        field("dropped", f"{differing} with no difference but line numbers or paths")
     if built.allowances:
         write("")
         write(paint("  A human overrode these refusals:", "bad"))

@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol, cast
 
 from naht import __version__
 from naht.cli import exit_codes
-from naht.cli.terminal import clean, paint, write
+from naht.cli.terminal import Style, clean, paint, write
 from naht.errors import NahtError, RefusedError, UsageError
 
 COMMANDS = {
@@ -122,11 +122,17 @@ compiler; `apply` and `revert` need the right to trace the process (root, or its
 def report_error(error: NahtError, *, as_json: bool) -> None:
     if as_json:
         return report_error_as_json(error)
-    stderr = sys.stderr
     where = f"{clean(error.where)}: " if error.where else ""
-    write(f"{paint('error:', 'bad', stderr)} {where}{clean(error.cause)}", stderr)
-    write(f"{paint('next:', 'bold', stderr)}  {clean(error.next_step)}", stderr)
+    write_labelled("error:", "bad", where, error.cause)
+    write_labelled("next:", "bold", "", error.next_step)
     return None
+
+
+def write_labelled(label: str, style: Style, prefix: str, text: str) -> None:
+    """The text's first line behind the label, the others under it."""
+    lines = [clean(line) for line in text.splitlines()] or [""]
+    head = paint(f"{label:<7}", style, sys.stderr)
+    write("\n       ".join([head + prefix + lines[0], *lines[1:]]), sys.stderr)
 
 
 def report_error_as_json(error: NahtError) -> None:
@@ -146,10 +152,8 @@ def report_error_as_json(error: NahtError) -> None:
 def report_bug(error: Exception) -> int:
     if os.environ.get("NAHT_DEBUG"):
         raise error
-    stderr = sys.stderr
-    text = clean(f"naht failed unexpectedly: {type(error).__name__}: {error}")
-    write(f"{paint('error:', 'bad', stderr)} {text}", stderr)
-    write("next:  Run it again with NAHT_DEBUG=1 and report what it prints.", stderr)
+    write_labelled("error:", "bad", "", f"naht failed: {type(error).__name__}: {error}")
+    write_labelled("next:", "bold", "", "Run it again with NAHT_DEBUG=1 and report what it prints.")
     return exit_codes.UNEXPECTED
 
 

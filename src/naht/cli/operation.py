@@ -202,12 +202,16 @@ def outcome_lines(outcome: ProcessOutcome) -> list[str]:
     who = f"{outcome.key.pid:>7}  {clean(outcome.command)[:40] or '?'}"
     lines = [f"{head}  {who}  {paint(figures(outcome), 'dim')}".rstrip()]
     if outcome.cause:
-        reason = f" [{clean(outcome.reason)}]" if outcome.reason else ""
-        lines.append(f"    {clean(outcome.cause)}{paint(reason, 'dim')}")
-    lines += [f"    note: {clean(note)}" for note in outcome.notes]
+        reason = paint(f" [{clean(outcome.reason)}]" if outcome.reason else "", "dim")
+        lines.append(indented("", outcome.cause) + reason)
+    lines += [indented("note: ", note) for note in outcome.notes]
     if outcome.next_step:
-        lines.append(f"    {paint('next:', 'bold')} {clean(outcome.next_step)}")
+        lines.append(indented(paint("next: ", "bold"), outcome.next_step))
     return lines
+
+
+def indented(label: str, text: str) -> str:
+    return "\n".join(f"    {label}{clean(line)}" for line in text.splitlines())
 
 
 def figures(outcome: ProcessOutcome) -> str:
