@@ -45,9 +45,8 @@ def test_a_bug_is_never_hidden_among_good_ones() -> None:
 
 
 def test_the_help_explains_every_code() -> None:
-    codes = [
-        value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)
-    ]  # fmt: skip
+    named = {n: v for n, v in vars(exit_codes).items() if n.isupper() and isinstance(v, int)}
+    codes = list(named.values())
     assert len(codes) == len(set(codes)) == 11
     for code in codes:
         assert f" {code}  " in exit_codes.EXPLAINED

@@ -59,7 +59,8 @@ def test_write_to_a_narrow_encoding_loses_no_line() -> None:
     ("nanoseconds", "text"),
     [
         (0, "0 ns"), (999, "999 ns"), (1_000, "1 µs"), (240_400, "240 µs"), (999_400, "999 µs"),
-        (999_600, "1 ms"), (2_412_000, "2.41 ms"), (12_340_000, "12.3 ms"), (1_200_000_000, "1.2 s"),
+        (999_600, "1 ms"), (2_412_000, "2.41 ms"), (12_340_000, "12.3 ms"),
+        (1_200_000_000, "1.2 s"),
     ],
 )  # fmt: skip
 def test_duration(nanoseconds: int, text: str) -> None:

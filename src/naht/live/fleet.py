@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import Empty, SimpleQueue
 
 from naht.domain.process import Outcome, ProcessKey, ProcessOutcome
@@ -42,7 +42,7 @@ def run_everywhere(
 
 def run_on(
     keys: Sequence[ProcessKey], operation: Operation, stop: threading.Event
-) -> Iterator[ProcessOutcome]:
+) -> Generator[ProcessOutcome]:
     """The outcome of each process in the order in which they finish; ends early after `stop`."""
     waiting: SimpleQueue[ProcessKey] = SimpleQueue()
     finished: SimpleQueue[ProcessOutcome | None] = SimpleQueue()
