@@ -29,5 +29,5 @@ class BuildRequest:
     level: int = 1
     supersedes: tuple[str, ...] = ()
     consistency: Consistency | None = None  # None: judged from the change
-    allow: frozenset[str] = frozenset()  # refusals that the author overrides
+    allow: frozenset[str] = frozenset()  # refusals that the author overrides, as "kind:name"
     keep: Path | None = None  # work directory that stays; None: temporary

@@ -1,0 +1,58 @@
+"""Source change → hotpatch file: the three stages of the native builder, in order.
+
+Refuses what its stages refuse, and a switch that it does not know.
+"""
+
+from __future__ import annotations
+
+from naht.build.native.description import Description
+from naht.build.native.emit import emit
+from naht.build.native.judge import JudgeOptions, judge
+from naht.build.native.pairing import build_pair
+from naht.build.native.request import BuildRequest, Progress
+from naht.errors import UsageError
+from naht.hotpatch.container import pack_hotpatch
+
+__all__ = ["BuildRequest", "build_native"]
+
+
+def build_native(request: BuildRequest, progress: Progress) -> bytes:
+    """The bytes of the hotpatch file."""
+    options = _judge_options(request.allow)
+    with build_pair(request, progress) as pair:
+        progress("judging the change…")
+        changes = judge(pair, options)
+        progress(f"writing {len(changes.functions)} functions…")
+        manifest, images = emit(pair, changes, _description(request))
+    return pack_hotpatch(manifest, images)
+
+
+def _judge_options(allow: frozenset[str]) -> JudgeOptions:
+    """`allow` holds "kind:name", such as "data:limit"."""
+    named: dict[str, set[str]] = {"layout": set(), "data": set(), "constructor": set()}
+    for switch in allow:
+        kind, _, name = switch.partition(":")
+        if kind not in named or not name:
+            raise UsageError(
+                f"{switch!r} names nothing that can be allowed.",
+                f"Use KIND:NAME with one of {', '.join(named)}.",
+            )
+        named[kind].add(name)
+    return JudgeOptions(
+        allow_layout=frozenset(named["layout"]),
+        allow_data=frozenset(named["data"]),
+        allow_constructor=frozenset(named["constructor"]),
+    )
+
+
+def _description(request: BuildRequest) -> Description:
+    return Description(
+        id=request.id,
+        title=request.title,
+        advisories=request.advisories,
+        severity=request.severity,
+        purl=request.purl,
+        level=request.level,
+        supersedes=request.supersedes,
+        consistency=request.consistency,
+    )
