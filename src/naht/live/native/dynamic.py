@@ -185,6 +185,10 @@ class DynamicObject:
             return frozenset()
         return frozenset(i for i, offset in enumerate(self._name_offsets) if offset in offsets)
 
+    def imports(self, name: bytes) -> bool:
+        """Whether the object refers to `name` without defining it."""
+        return any(self._raw_symbol(i)[3] == c.SHN_UNDEF for i in self.indices_of(name))
+
     @cached_property
     def _strings(self) -> bytes:
         size = self.value(c.DT_STRSZ)

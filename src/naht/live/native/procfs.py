@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from naht.domain.process import ProcessKey
 from naht.errors import HostileInputError, TargetGoneError, TargetRefusedError, ToolError
+from naht.live.native import permission
 
 MAX_TEXT = 256 << 20  # a million mappings; vm.max_map_count is 65530 unless raised
 MAX_COMMAND = 4096
@@ -76,6 +77,7 @@ class Status:
     threads: int
     address_space: int  # bytes mapped; 0 for kernel threads and zombies
     seccomp_mode: int  # 0 none, 1 strict, 2 filter
+    seccomp_filters: int  # how many; 0 also on kernels before 5.9, which don't say
     thread_features: frozenset[str]  # "shstk": a hardware shadow stack is on
 
 
@@ -150,6 +152,7 @@ def parse_status(text: bytes) -> Status:
             threads=int(rows.get(b"Threads", b"0")),
             address_space=int(rows.get(b"VmSize", b"0 kB").split()[0]) << 10,
             seccomp_mode=int(rows.get(b"Seccomp", b"0")),
+            seccomp_filters=int(rows.get(b"Seccomp_filters", b"0")),
             thread_features=frozenset(
                 rows.get(b"x86_Thread_features", b"").decode("ascii", "replace").split()
             ),
@@ -271,11 +274,7 @@ def as_target_error(pid: int, error: OSError) -> TargetGoneError | TargetRefused
     if isinstance(error, FileNotFoundError | ProcessLookupError | NotADirectoryError):
         return gone(pid)
     if isinstance(error, PermissionError):
-        return TargetRefusedError(
-            "no-permission",
-            f"Process {pid} may not be read by this user.",
-            "Run naht as root, in the initial user namespace, with CAP_SYS_PTRACE.",
-        )
+        return TargetRefusedError("no-permission", *permission.explain(pid))
     return ToolError(
         f"/proc/{pid} could not be read: {error.strerror}.", "Look at that process by hand."
     )

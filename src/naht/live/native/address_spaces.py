@@ -1,0 +1,80 @@
+"""Which processes share one address space (CLONE_VM without CLONE_THREAD: vfork children, and
+programs that ask for it). Stopping one of them does not stop the others.
+
+Owns finding candidates by facts that one address space cannot have twice, and asking the kernel
+(kcmp(2)). Where the kernel has no kcmp, sharing cannot be seen here, and only here: a vfork parent
+also shows as a thread that does not stop.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import cmp_to_key
+
+from naht.errors import NahtError
+from naht.live.native import procfs
+
+SYS_KCMP, KCMP_VM = 312, 1
+Order = Callable[[int, int], int]  # 0 same, 1 less, 2 greater, -1 unknown
+
+Layout = tuple[int, int]
+
+
+class AddressSpaces:
+    """The processes of one moment, grouped. Build it once for many targets."""
+
+    def __init__(self, pids: Iterable[int] | None = None) -> None:
+        self._families: dict[Layout, list[int]] = defaultdict(list)
+        self._layouts: dict[int, Layout] = {}
+        self._groups: dict[Layout, list[list[int]]] = {}
+        for pid in procfs.list_pids() if pids is None else pids:
+            self._add(pid)
+
+    def _add(self, pid: int) -> None:
+        try:
+            stat = procfs.read_stat(pid)
+        except NahtError:
+            return
+        if stat.start_code > 1 and not stat.kernel_thread:  # 1: hidden from this user
+            layout = (stat.start_code, stat.start_stack)
+            self._families[layout].append(pid)
+            self._layouts[pid] = layout
+
+    def sharers(self, pid: int) -> tuple[int, ...]:
+        """The other processes that run in the address space of `pid`."""
+        layout = self._layouts.get(pid)
+        if layout is None or len(self._families[layout]) < 2:
+            return ()
+        if layout not in self._groups:
+            self._groups[layout] = group_by_order(self._families[layout], _kernel_order())
+        group = next((g for g in self._groups[layout] if pid in g), [])
+        return tuple(sorted(other for other in group if other != pid))
+
+
+def group_by_order(pids: list[int], order: Order) -> list[list[int]]:
+    """Those with the same address space side by side; the kernel's order makes that n log n."""
+
+    def compare(one: int, other: int) -> int:
+        return {1: -1, 2: 1}.get(order(one, other), 0)
+
+    ranked = sorted(pids, key=cmp_to_key(compare))
+    groups: list[list[int]] = []
+    for pid in ranked:
+        # Asked again: a process that ended during the sort compares as unknown with any.
+        if groups and order(groups[-1][-1], pid) == 0:
+            groups[-1].append(pid)
+        else:
+            groups.append([pid])
+    return groups
+
+
+def _kernel_order() -> Order:
+    import ctypes  # noqa: PLC0415  (rarely needed, slow to load)
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def order(one: int, other: int) -> int:
+        return int(libc.syscall(SYS_KCMP, one, other, KCMP_VM, 0, 0)) if one != other else 0
+
+    return order
