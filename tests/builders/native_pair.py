@@ -100,9 +100,7 @@ def changes(
 
 
 def _match(old: Relocatable, new: Relocatable) -> dict[str, str]:
-    return match(
-        Side(old, DebugInfo(old)), Side(new, DebugInfo(new))
-    ).old_of
+    return match(Side(old, DebugInfo(old)), Side(new, DebugInfo(new))).old_of
 
 
 def _include(

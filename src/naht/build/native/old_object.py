@@ -1,0 +1,223 @@
+"""Where things of the old build lie in the running object.
+
+A local name says nothing by itself, as units repeat them: it is found through the unit's own object
+file and the place that the linker gave its section. Global names are found so too, else in the
+linked symbol tables. Refuses what is ambiguous and what the sources contradict each other about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from naht.build.compile_pair import BuiltPair, Placement, Unit
+from naht.build.native.relocatable import FUNCTION_TYPES, Relocatable, is_name
+from naht.build.native.running_object import RunningObject
+from naht.elf import constants as c
+from naht.elf.file import ElfFile, Symbol
+from naht.errors import BuildRefusedError
+
+LINKER_NAMES = frozenset(
+    {"_GLOBAL_OFFSET_TABLE_", "_DYNAMIC", "_end", "end", "_edata", "edata", "_etext", "etext",
+     "__bss_start", "__executable_start", "__ehdr_start", "__dso_handle"}
+)  # fmt: skip
+LINKER_PREFIXES = ("__start_", "__stop_")
+
+
+@dataclass(frozen=True, slots=True)
+class OldThing:
+    """A function or datum of the running object. `address` of a TLS variable: its offset in the
+    object's TLS block."""
+
+    name: str
+    address: int
+    size: int
+    type: int  # STT_…
+
+    @property
+    def is_function(self) -> bool:
+        return self.type in FUNCTION_TYPES
+
+
+class OldObject:
+    """The old build, linked, and the running binary, which must agree with it."""
+
+    def __init__(self, pair: BuiltPair, running: RunningObject) -> None:
+        self.running = running
+        self.link = pair.old_link
+        self.elf = ElfFile(pair.old_link.path.read_bytes())
+        self._files: dict[Path, Relocatable] = {}
+
+    def local(self, unit: Unit, name: str) -> OldThing | None:
+        """A local of one unit; None when the link left it out (`--gc-sections`)."""
+        file = self._file(unit.plain)
+        if name in file.repeated_names:
+            raise _refuse(
+                "ambiguous-symbol", f"{name} is defined more than once in one unit.", name
+            )
+        definition = file.functions.get(name) or file.data.get(name)
+        if definition is None:
+            return None
+        if not any(path == unit.plain for path, _section in self.link.placements):
+            raise _refuse(
+                "no-place", f"The linker's map does not say where {unit.plain.name} went.", name
+            )
+        return self._placed(file, definition.symbol)
+
+    def is_discarded(self, unit: Unit, name: str) -> bool:
+        """Whether the old object certainly lacks what `of_unit` does not find: the old unit has no
+        such symbol, or the linker says where the unit went and left that section out."""
+        sectioned = self._file(unit.sectioned)
+        if name not in sectioned.data and name not in sectioned.functions:
+            return True
+        file = self._file(unit.plain)
+        known = name in file.functions or name in file.data
+        return known and any(path == unit.plain for path, _section in self.link.placements)
+
+    def of_unit(self, unit: Unit, name: str) -> OldThing | None:
+        """What `name` is in a unit, be it local or global there."""
+        file = self._file(unit.plain)
+        definition = file.functions.get(name) or file.data.get(name)
+        if definition is not None and definition.is_local:
+            return self.local(unit, name)
+        if definition is not None and (found := self._placed(file, definition.symbol)):
+            return found
+        return self.global_(name)
+
+    def global_(self, name: str) -> OldThing | None:
+        """A global of the whole object, hidden or not; None when the object does not define it."""
+        if export := self.running.exports.get(name):
+            if export.section == c.SHN_ABS:
+                return None
+            return OldThing(name, export.value, export.size, export.type)
+        candidates = self._linked.get(name, [])
+        if visible := [s for s in candidates if s.binding != c.STB_LOCAL]:
+            return self._agreed(name, visible)
+        # ld makes hidden symbols local but keeps their visibility, which no static ever has.
+        if hidden := [s for s in candidates if s.visibility != c.STV_DEFAULT]:
+            return self._agreed(name, hidden)
+        return self._made_local(name, candidates) if candidates else None
+
+    def _agreed(self, name: str, symbols: list[Symbol]) -> OldThing:
+        if len({s.value for s in symbols}) != 1:
+            raise _refuse("ambiguous-symbol", f"{name} has several definitions.", name)
+        first = symbols[0]
+        return OldThing(name, self._confirmed(first), first.size, first.type)
+
+    def _made_local(self, name: str, candidates: list[Symbol]) -> OldThing | None:
+        """A global of one input that a version script made local; a static may share its name."""
+        if name in LINKER_NAMES or name.startswith(LINKER_PREFIXES):
+            return self._agreed(name, candidates)
+        for path, symbol in self._input_globals.get(name, ()):
+            if found := self._placed(self._file(path), symbol):
+                return found
+        return None
+
+    @cached_property
+    def _input_globals(self) -> dict[str, list[tuple[Path, Symbol]]]:
+        found: dict[str, list[tuple[Path, Symbol]]] = {}
+        for path in dict.fromkeys(path for path, _section in self.link.placements):
+            if not path.is_file():
+                continue
+            for symbol in self._file(path).elf.symbols:
+                if is_name(symbol) and symbol.binding != c.STB_LOCAL and symbol.section:
+                    found.setdefault(symbol.name, []).append((path, symbol))
+        return found
+
+    def _placed(self, file: Relocatable, symbol: Symbol) -> OldThing | None:
+        """The place of a symbol of an object file: that of its section, plus its value."""
+        if symbol.section == c.SHN_COMMON:
+            return self.global_(symbol.name) if symbol.name in self._linked else None
+        placement = self._placement(file, symbol.section)
+        if placement is None:
+            return None
+        if symbol.value + symbol.size > placement.size:
+            raise _refuse("no-place", f"{symbol.name} leaves its section in the map.", symbol.name)
+        address = placement.address + symbol.value
+        self._cross_check(symbol.name, address)
+        if symbol.type == c.STT_TLS:
+            address -= self._tls_start(symbol.name)
+        else:
+            self._confirm(symbol.name, address)
+        return OldThing(symbol.name, address, symbol.size, symbol.type)
+
+    def _placement(self, file: Relocatable, index: int) -> Placement | None:
+        name = file.section(index).name
+        same_name = [s.index for s in file.elf.sections if s.name == name]
+        placements = self.link.placements.get((file.path, name), ())
+        if len(placements) != len(same_name):
+            if placements:
+                raise _refuse("no-place", f"The linker's map is unclear about {name}.", name)
+            return None
+        return placements[same_name.index(index)]
+
+    def _cross_check(self, name: str, address: int) -> None:
+        """The linked symbol table is a second witness, unless the build strips."""
+        known = self._linked.get(name)
+        if not known:
+            return
+        tls = self.running.tls_segment
+        places = {s.value + (tls.address if tls and s.type == c.STT_TLS else 0) for s in known}
+        if address not in places:
+            raise _refuse(
+                "no-place",
+                f"The linker's map puts {name} at {address:#x}, its symbol table elsewhere.",
+                name,
+            )
+
+    def _confirmed(self, symbol: Symbol) -> int:
+        if symbol.type != c.STT_TLS:
+            self._confirm(symbol.name, symbol.value)
+        return symbol.value
+
+    def _confirm(self, name: str, address: int) -> None:
+        """The running binary has the same section at the same place as the old build."""
+        if self.running.path == self.link.path:
+            return
+        mine = next(
+            (s for s in self.elf.sections
+             if s.flags & c.SHF_ALLOC and not s.flags & c.SHF_TLS
+             and s.address <= address < s.address + max(s.size, 1)),
+            None,
+        )  # fmt: skip
+        theirs = self.running.section_at(address)
+        if mine is None or theirs is None or (mine.name, mine.address, mine.size) != (
+            theirs.name, theirs.address, theirs.size
+        ):  # fmt: skip
+            raise _refuse(
+                "running-differs",
+                f"The old build has {name} at {address:#x}, where the running binary is laid out "
+                "differently.",
+                name,
+            )
+
+    def _tls_start(self, name: str) -> int:
+        if self.running.tls_segment is None:
+            raise _refuse("running-differs", "The running binary has no TLS block.", name)
+        return self.running.tls_segment.address
+
+    @cached_property
+    def _linked(self) -> dict[str, list[Symbol]]:
+        """The linked object's own symbols by name, `foo@@VERSION` taken as `foo`."""
+        found: dict[str, list[Symbol]] = {}
+        for symbol in self.elf.symbols:
+            if is_name(symbol) and symbol.section not in (c.SHN_UNDEF, c.SHN_ABS):
+                name, at, version = symbol.name.partition("@")
+                if not at or version.startswith("@") or symbol.section != c.SHN_UNDEF:
+                    found.setdefault(name, []).append(symbol)
+        return found
+
+    def _file(self, path: Path) -> Relocatable:
+        if path not in self._files:
+            self._files[path] = Relocatable.load(path)
+        return self._files[path]
+
+
+def _refuse(reason: str, cause: str, where: str) -> BuildRefusedError:
+    return BuildRefusedError(
+        reason,
+        cause,
+        "Build the old tree with exactly the flags and tools of the running binary, unstripped.",
+        where=where,
+    )

@@ -1,0 +1,215 @@
+"""Turns each relocation of copied code and data into one that the engine knows, or a constant.
+
+It also notices which addresses of the image the new code hands out (`Escapes`). Relocations that
+the format does not have, and whose effect can't be had otherwise, are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from naht.build.native.closure import Chunk, Closure
+from naht.build.native.linking import Linking, Thing
+from naht.build.native.names import cold_parent
+from naht.build.native.relocatable import (
+    Constant,
+    Named,
+    Place,
+    Reference,
+    Text,
+)
+from naht.build.native.tls import TLS_TYPES, Tls
+from naht.build.native.writer import DraftRelocation
+from naht.elf import constants as c
+from naht.errors import BuildRefusedError
+from naht.hotpatch.manifest import Escape
+
+_PLAIN = frozenset(
+    {c.R_X86_64_64, c.R_X86_64_PC32, c.R_X86_64_PLT32, c.R_X86_64_PC64, c.R_X86_64_32,
+     c.R_X86_64_32S}
+)  # fmt: skip
+_THROUGH_SLOT = frozenset({c.R_X86_64_GOTPCREL, c.R_X86_64_GOTPCRELX, c.R_X86_64_REX_GOTPCRELX})
+_NARROW = frozenset({c.R_X86_64_32, c.R_X86_64_32S})
+_R_X86_64_GOTPC32 = 26
+_INDIRECT = (b"\xff\x15", b"\xff\x25")  # call and jmp through a RIP-relative slot
+
+
+@dataclass
+class Escapes:
+    """Addresses of the image that the program may keep after its code has gone."""
+
+    code: bool = False
+    data: bool = False
+
+    @property
+    def worst(self) -> Escape:
+        return "code" if self.code else "data" if self.data else "none"
+
+
+class References:
+    def __init__(self, closure: Closure, linking: Linking, tls: Tls) -> None:
+        self.closure = closure
+        self.linking = linking
+        self.tls = tls
+        self.escapes = Escapes()
+
+    def settle(self, chunk: Chunk) -> None:
+        """Makes every field of a chunk right in its copy."""
+        if chunk.section == c.SHN_COMMON:
+            return
+        file = self.closure.build.file(chunk.unit)
+        for reference in file.references_in(chunk.section, chunk.start, chunk.end):
+            at = reference.field - chunk.start
+            chunk.draft.content[at : at + reference.size] = bytes(reference.size)
+            if reference.type in TLS_TYPES:
+                self._settle_tls(chunk, reference, at)
+            elif reference.type != c.R_X86_64_NONE:
+                symbol, addend, kind = self._resolve(chunk, reference)
+                chunk.draft.relocations.append(
+                    DraftRelocation(at, kind, symbol, addend - reference.trailing)
+                )
+
+    def _settle_tls(self, chunk: Chunk, reference: Reference, at: int) -> None:
+        answer = self.tls.resolve(chunk, reference)
+        if isinstance(answer, bytes):
+            chunk.draft.content[at : at + len(answer)] = answer
+        elif isinstance(answer, str):
+            chunk.draft.relocations.append(
+                DraftRelocation(at, c.R_X86_64_PC32, answer, -reference.trailing)
+            )
+
+    def _resolve(self, chunk: Chunk, reference: Reference) -> tuple[str, int, int]:
+        """(symbol, offset from it, relocation type)"""
+        if reference.type in _THROUGH_SLOT:
+            return self._through_slot(chunk, reference), 0, c.R_X86_64_PC32
+        if reference.type == _R_X86_64_GOTPC32:
+            return self._global_offset_table(chunk, reference)
+        if reference.type not in _PLAIN:
+            raise _unsupported(chunk, reference)
+        if reference.type in _NARROW and not self.linking.running.is_fixed:
+            raise BuildRefusedError(
+                "absolute-address",
+                "The new code holds a 32-bit address, but the running object may lie anywhere.",
+                "Build the new tree with the flags of the old one (-fPIC or -fPIE).",
+                where=chunk.where,
+            )
+        symbol, offset = self._destination(chunk, reference)
+        return symbol, offset, reference.type
+
+    def _through_slot(self, chunk: Chunk, reference: Reference) -> str:
+        target = reference.target
+        if not isinstance(target, Named) or target.offset:
+            raise _unsupported(chunk, reference)
+        at = reference.field - chunk.start
+        jump = bytes(chunk.draft.content[max(at - 2, 0) : at]) in _INDIRECT
+        thing = self.linking.thing(chunk.unit, target.symbol, called=jump)
+        slot, code, data = self.linking.slot(thing, chunk.where, jump=jump)
+        self.escapes.code |= code
+        self.escapes.data |= data
+        return slot
+
+    def _global_offset_table(self, chunk: Chunk, reference: Reference) -> tuple[str, int, int]:
+        table = self.linking.old.global_("_GLOBAL_OFFSET_TABLE_")
+        if table is None or not isinstance(reference.target, Named):
+            raise _unsupported(chunk, reference)
+        symbol = self.linking.bindings.object("_GLOBAL_OFFSET_TABLE_", table.address)
+        return symbol, reference.target.offset, c.R_X86_64_PC32
+
+    def _destination(self, chunk: Chunk, reference: Reference) -> tuple[str, int]:
+        match reference.target:
+            case Text() | Constant() as literal:
+                return self._literal(chunk, reference, literal)
+            case Place(section, offset):
+                return self._place(chunk, reference, section, offset)
+            case Named(symbol, offset):
+                called = reference.use == "branch"
+                thing = self.linking.thing(chunk.unit, symbol, called=called)
+                if thing.is_function:
+                    return self._function(chunk, reference, thing, offset)
+                return self._datum(chunk, reference, thing, offset)
+
+    def _literal(
+        self, chunk: Chunk, reference: Reference, literal: Text | Constant
+    ) -> tuple[str, int]:
+        file = self.closure.build.file(chunk.unit)
+        home = file.elf.symbols[reference.relocation.symbol].section
+        alignment = max(file.section(home).alignment, 1)
+        self.escapes.data |= _takes_address(reference)
+        return self.closure.need_literal(literal, alignment), literal.offset
+
+    def _place(
+        self, chunk: Chunk, reference: Reference, section: int, offset: int
+    ) -> tuple[str, int]:
+        copied = self.closure.need_section(chunk.unit, section)
+        self._note_data(chunk, reference, copied)
+        return copied.symbol, offset
+
+    def _function(
+        self, chunk: Chunk, reference: Reference, thing: Thing, offset: int
+    ) -> tuple[str, int]:
+        """A label inside a function (jump tables, computed goto) means the copy it belongs to;
+        the function's address itself, when not called, the one the program knows."""
+        inside = offset != 0 or (reference.use == "data" and reference.pc_relative)
+        called = reference.use == "branch"
+        included = self.linking.included(thing)
+        if included is not None:
+            if included.role == "changed" and not called and not inside:
+                return self.linking.old_entry(included), 0
+            self.escapes.code |= included.role == "new" and not called and not inside
+            return included.symbol, offset
+        if inside or cold_parent(thing.name):
+            raise BuildRefusedError(
+                "label-in-old-function",
+                f"The new code refers to a place inside {thing.name}, which is not part of it.",
+                "Report this with the source; as a way out, change that function too.",
+                where=chunk.where,
+            )
+        if called:
+            return self.linking.callee(thing, chunk.where), 0
+        wide = reference.type == c.R_X86_64_64
+        symbol, new = self.linking.function_address(thing, chunk.where, wide=wide)
+        self.escapes.code |= new
+        return symbol, 0
+
+    def _datum(
+        self, chunk: Chunk, reference: Reference, thing: Thing, offset: int
+    ) -> tuple[str, int]:
+        wide = reference.type == c.R_X86_64_64
+        symbol, copied = self.linking.datum(thing, chunk.where, wide=wide)
+        if copied and thing.unit is not None and thing.definition is not None:
+            if thing.name.startswith("DW.ref."):
+                return symbol, offset
+            self._note_data(chunk, reference, self.closure.need_datum(thing.unit, thing.definition))
+        return symbol, offset
+
+    def _note_data(self, chunk: Chunk, reference: Reference, copied: Chunk) -> None:
+        if _takes_address(reference) and not self._is_jump_table(copied):
+            self.escapes.data = True
+
+    def _is_jump_table(self, chunk: Chunk) -> bool:
+        """Read-only data whose every pointer is a label inside a function of its unit."""
+        file = self.closure.build.file(chunk.unit)
+        if chunk.draft.kind != "constant":
+            return False
+        found = file.references_in(chunk.section, chunk.start, chunk.end)
+        return bool(found) and all(
+            isinstance(r.target, Named)
+            and r.target.symbol.name in file.functions
+            and (r.pc_relative or r.target.offset != 0)
+            for r in found
+        )
+
+
+def _takes_address(reference: Reference) -> bool:
+    if reference.use == "data":
+        return not reference.pc_relative
+    return reference.use == "address"
+
+
+def _unsupported(chunk: Chunk, reference: Reference) -> BuildRefusedError:
+    return BuildRefusedError(
+        "unsupported-relocation",
+        f"The new code has a relocation of type {reference.type} that a hotpatch can't hold.",
+        "Build with the default code model (-mcmodel=small) and without hand-written assembly.",
+        where=chunk.where,
+    )
