@@ -7,6 +7,7 @@ exit code 1. Everything it makes is under build/demo; it stops what it started, 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ class Story:
     hotpatch: str = "fix.naht"
     started: list[evidence.Process] = field(default_factory=list)
     ports: tuple[int, ...] = ()
+    slowest_us: int = 0  # the longest that a client waited while the last apply ran
 
     @property
     def pids(self) -> list[str]:
@@ -52,6 +54,7 @@ def main() -> int:
     options = _options()
     screen = Screen()
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     try:
         case, prepared = prepare(screen, options)
         with running(screen, case, prepared) as story:
@@ -64,6 +67,8 @@ def main() -> int:
     except DemoFailedError as error:
         screen.failure(str(error))
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -71,13 +76,15 @@ def prepare(screen: Screen, options: argparse.Namespace) -> tuple[Case, Prepared
     """The real case; the bundled one where the real one cannot be had."""
     screen.title("naht: a security fix for a running server, without a restart")
     if not options.offline:
-        screen.step("Fetch nginx from Debian's own source package and build it as Debian does")
-        screen.say("Fetched with apt in a private configuration; about 25 s the first time.", "dim")
+        screen.step("Fetch nginx from Debian's own source package, and build it")
+        screen.say(
+            "apt in a configuration of its own, Debian's options; 25 s the first time", "dim"
+        )
         try:
             return _prepared(NginxCase(), options.work / "nginx")
         except CaseUnavailableError as error:
             screen.warn(f"{error}\nSo the demo goes on with the bundled server of our own.")
-    screen.step("Build pinboard, a small threaded server that is bundled for hosts without network")
+    screen.step("Build pinboard, a small threaded server that is bundled")
     try:
         return _prepared(OfflineCase(), options.work / "pinboard")
     except CaseUnavailableError as error:
@@ -115,8 +122,8 @@ def build_and_inspect(story: Story) -> None:
     story.naht.show(
         "build", "native", "--source", case.tree, "--patch", case.patch,
         "--command", case.command, "--object", case.object, "--running", case.server,
-        "--advisory", case.advisory, "--severity", case.severity, "--purl", case.purl,
-        "-o", story.hotpatch,
+        "--advisory", case.advisory, "--title", case.title, "--severity", case.severity,
+        "--purl", case.purl, "-o", story.hotpatch,
     )  # fmt: skip
     story.naht.show("inspect", story.hotpatch)
 
@@ -141,7 +148,9 @@ def revert_and_look(story: Story) -> None:
 def apply_again(story: Story) -> Any:
     story.screen.step("And in again, this time with the figures in a file")
     words = ("apply", story.hotpatch, "--pid", *story.pids, "--unsigned-dev", "--json")
+    _load_so_far(story)
     document = story.naht.show_into("applied.json", *words)
+    story.slowest_us = _load_so_far(story).slowest_us
     _check_status(story, "active")
     expect(story, "closed")
     return document
@@ -160,7 +169,7 @@ def summarise(story: Story, new_bytes: list[int], applied: Any, seconds: float) 
             ("PID", f"{', '.join(story.pids)}: the same, {threads} threads"),
             ("requests", f"{final.requests:,} answered, {final.failures} failed"),
             ("connections", f"{len(final.ports)} open since the start, the same sockets"),
-            ("slowest answer", f"{final.slowest_us / 1000:.1f} ms since the last step"),
+            ("slowest answer", f"{story.slowest_us / 1000:.1f} ms while naht applied"),
             ("pause", " · ".join(f"{pause:.0f} µs" for pause in pauses) + " (a process each)"),
             ("extra memory", " · ".join(f"{size // 1024} KiB" for size in new_bytes)),
             ("hole", "open → closed → open (reverted) → closed"),

@@ -30,6 +30,7 @@ class Prepared:
     release: str  # such as "nginx 1.22.1-9+deb12u9"
     origin: str  # where the source is from, one sentence
     advisory: str
+    title: str
     severity: str
     purl: str
     what: str  # what the hole is, one or two sentences

@@ -14,16 +14,16 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-APT_TIMEOUT = 90.0
+APT_TIMEOUT = 45.0
 # Post-invoke hooks of the host's configuration refresh host-wide caches; they must not run here.
 CONFIGURATION = """\
 Dir::State "{root}/state";
 Dir::Cache "{root}/cache";
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "{root}/sources.list.d";
-Acquire::Retries "1";
-Acquire::http::Timeout "20";
-Acquire::https::Timeout "20";
+Acquire::Retries "0";
+Acquire::http::Timeout "8";
+Acquire::https::Timeout "8";
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--rate", type=int, default=2000, help="requests a second, all together")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo; it closes our input
     Clients(options.port, options.path, options.connections, options.rate).run()
 
 

@@ -55,4 +55,4 @@ class NahtCommand:
         except subprocess.TimeoutExpired as error:
             raise DemoFailedError(f"`naht {words[0]}` took over {TIMEOUT:.0f} s.") from error
         if result.returncode != 0:
-            raise DemoFailedError(f"`naht {' '.join(words)}` ended with {result.returncode}.")
+            raise DemoFailedError(f"`naht {words[0]}` ended with exit code {result.returncode}.")

@@ -163,6 +163,7 @@ def _describe(source: debian_source.SourcePackage, work: Path) -> Prepared:
         release=f"nginx {source.version}",
         origin="Debian's own source package, with this one patch of debian/patches taken out",
         advisory="CVE-2026-42945",
+        title="Rewrite: fixed escaping and possible buffer overrun",
         severity="important",
         purl=f"pkg:deb/debian/nginx@{source.version}",
         what=(
