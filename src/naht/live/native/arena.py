@@ -102,7 +102,7 @@ def _gaps(maps: Sequence[Mapping]) -> Iterator[tuple[int, int]]:
         if last > first:
             yield first, last
         low, grows_up = mapping.end, mapping.path == "[heap]"
-    yield low + PAGE, HIGHEST_ADDRESS
+    yield low + (GROWTH_ROOM if grows_up else PAGE), HIGHEST_ADDRESS
 
 
 def _whole_pages(size: int) -> int:

@@ -20,11 +20,12 @@ from naht.hotpatch.manifest import BuildIdText, Consistency, Digest, Escape, Hot
 
 MAGIC = b"NAHTREC\x01"
 HEADER_SIZE = 128
-STATE_OFFSET, UNWIND_OFFSET = 12, 64
+STATE_OFFSET, UNWIND_STATE_OFFSET, UNWIND_OFFSET = 12, 16, 64
 UNWIND_SIZE = 64  # room for libgcc's `struct object` (48 bytes in GCC 4 to 15)
 MAX_RECORD_SIZE = 16 << 20
 
-STATE_PREPARING, STATE_READY, STATE_ACTIVE, STATE_INACTIVE = 1, 2, 3, 4
+STATE_READY, STATE_ACTIVE, STATE_INACTIVE = 1, 2, 3
+UNWIND_NONE, UNWIND_REGISTERING, UNWIND_REGISTERED, UNWIND_REMOVING = 0, 1, 2, 3
 
 _HEADER = struct.Struct("<8sIIQQ32s")
 Address = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -98,7 +99,19 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Record:
     address: int
     state: int
+    unwind: int  # one of UNWIND_…: what is known of its registration with the unwinder
     payload: Payload
+
+    @property
+    def start(self) -> int:
+        return self.payload.regions[0].address
+
+    @property
+    def end(self) -> int:
+        return max(r.address + r.size for r in self.payload.regions)
+
+    def ranges(self, kind: RegionKind) -> list[tuple[int, int]]:
+        return [(r.address, r.address + r.size) for r in self.payload.regions if r.kind == kind]
 
 
 def encode_record(payload: Payload, state: int) -> bytes:
@@ -120,7 +133,7 @@ def payload_size(header: bytes) -> int:
 def decode_record(address: int, data: bytes) -> Record:
     """`data`: the record mapping from its start, at least header and payload."""
     size = payload_size(data[:HEADER_SIZE])
-    _magic, version, state, _unused, _size, digest = _HEADER.unpack_from(data)
+    _magic, version, state, unwind, _size, digest = _HEADER.unpack_from(data)
     body = data[HEADER_SIZE : HEADER_SIZE + size]
     if version != 1:
         raise _malformed(f"record version {version}")
@@ -130,7 +143,19 @@ def decode_record(address: int, data: bytes) -> Record:
         payload = msgspec.json.decode(body, type=Payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(str(error)) from error
-    return Record(address, state, payload)
+    _check_regions(address, payload)
+    return Record(address, state, unwind & 0xFFFFFFFF, payload)
+
+
+def _check_regions(address: int, payload: Payload) -> None:
+    """The arena is one range that starts with the record, so that it can be given back whole."""
+    at = address
+    for region in payload.regions:
+        if region.address != at or region.size % 4096 or not region.size:
+            raise _malformed("its regions are not side by side")
+        at += region.size
+    if not payload.regions or payload.regions[0].kind != "record" or at >= 1 << 47:
+        raise _malformed("its regions do not start with the record")
 
 
 def _malformed(why: str) -> HostileInputError:

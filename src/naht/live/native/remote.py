@@ -23,7 +23,8 @@ from naht.live.native.threads import Candidate
 
 SYS_MMAP, SYS_MUNMAP = 9, 11
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
-MAP_PRIVATE_ANONYMOUS, MAP_NORESERVE, MAP_FIXED_NOREPLACE = 0x22, 0x4000, 0x100000
+MAP_PRIVATE_ANONYMOUS, MAP_FIXED = 0x22, 0x10
+MAP_NORESERVE, MAP_FIXED_NOREPLACE = 0x4000, 0x100000
 CALL_TIMEOUT_NS = 1_000_000_000
 BORROW_ATTEMPTS = 40
 NO_DESCRIPTOR = (1 << 64) - 1
@@ -102,10 +103,6 @@ class Remote:
             "The process goes on as before. Report this with the kernel's version.",
         )
 
-    def map_fixed(self, address: int, size: int, protection: int, *, flags: int = 0) -> Call:
-        chosen = MAP_PRIVATE_ANONYMOUS | MAP_FIXED_NOREPLACE | flags
-        return ("syscall", SYS_MMAP, (address, size, protection, chosen, NO_DESCRIPTOR, 0))
-
     def unmap(self, address: int, size: int) -> None:
         (result,) = self.run([("syscall", SYS_MUNMAP, (address, size))])
         if result:
@@ -147,6 +144,11 @@ class Remote:
         if result["outcome"] == "gone":
             raise procfs.gone(self.key.pid)
         return result
+
+
+def map_call(address: int, size: int, protection: int, flags: int) -> Call:
+    chosen = MAP_PRIVATE_ANONYMOUS | flags
+    return ("syscall", SYS_MMAP, (address, size, protection, chosen, NO_DESCRIPTOR, 0))
 
 
 def merge_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

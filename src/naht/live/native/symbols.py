@@ -66,6 +66,14 @@ class ProcessSymbols:
             raise _refuse("import-missing", f"no object in reach of it defines {wanted}")
         return found.pop() if found else 0
 
+    def exported_by(self, soname: str, name: str) -> int:
+        """The address of a symbol in the first loaded object of that SONAME; 0 if there is none."""
+        for linked in self._objects:
+            if linked.dynamic.soname == soname.encode():
+                symbol = find_definition(linked.dynamic, name.encode(), b"")
+                return linked.dynamic.bias + symbol.value if symbol else 0
+        return 0
+
     def tls_module(self, target: LoadedObject) -> int:
         """The id under which the loader keeps the object's thread-local storage."""
         elf = self._elf(target)
