@@ -103,11 +103,23 @@ def add_judgement_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-data", nargs="+", action="extend", default=[], metavar="NAME",
         help="this datum's new initial value does not matter to what runs",
     )  # fmt: skip
+    group.add_argument(
+        "--allow-constructor", nargs="+", action="extend", default=[], metavar="NAME",
+        help="this static constructor, run at the start, need not run again",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from naht.build.native.builder import build_native  # noqa: PLC0415  (needs naht[build])
-    from naht.build.native.request import BuildRequest  # noqa: PLC0415
+    try:
+        from naht.build.native.builder import build_native  # noqa: PLC0415
+        from naht.build.native.request import BuildRequest  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name not in ("elftools", "iced_x86"):
+            raise
+        raise UsageError(
+            f"The builder is not installed: {error.name} is missing.",
+            "Install it with `pip install 'naht[build]'`. Hosts that only apply don't need it.",
+        ) from error
 
     started = time.monotonic_ns()
     old, new, patches = chosen_trees(arguments)
@@ -156,9 +168,11 @@ def default_id(advisories: list[str]) -> str:
 
 
 def allowed(arguments: argparse.Namespace) -> frozenset[str]:
-    layouts = {f"layout:{name}" for name in arguments.allow_layout}
-    data = {f"data:{name}" for name in arguments.allow_data}
-    return frozenset(layouts | data)
+    return frozenset(
+        f"{kind}:{name}"
+        for kind in ("layout", "data", "constructor")
+        for name in getattr(arguments, f"allow_{kind}")
+    )
 
 
 def show_progress(step: str) -> None:

@@ -47,13 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return dispatch(words)
     except NahtError as error:
-        report_error(error, as_json="--json" in words)
-        return error.exit_code
+        return report_error(error, as_json="--json" in words)
     except KeyboardInterrupt:
         write("interrupted", sys.stderr)
         return exit_codes.INTERRUPTED
     except Exception as error:  # noqa: BLE001  (a bug of ours still ends in words and a code)
-        return report_bug(error)
+        return report_bug(error, as_json="--json" in words)
 
 
 def dispatch(words: list[str]) -> int:
@@ -119,13 +118,14 @@ compiler; `apply` and `revert` need the right to trace the process (root, or its
 {exit_codes.EXPLAINED}"""
 
 
-def report_error(error: NahtError, *, as_json: bool) -> None:
+def report_error(error: NahtError, *, as_json: bool) -> int:
     if as_json:
-        return report_error_as_json(error)
+        report_error_as_json(error)
+        return error.exit_code
     where = f"{clean(error.where)}: " if error.where else ""
     write_labelled("error:", "bad", where, error.cause)
     write_labelled("next:", "bold", "", error.next_step)
-    return None
+    return error.exit_code
 
 
 def write_labelled(label: str, style: Style, prefix: str, text: str) -> None:
@@ -149,12 +149,12 @@ def report_error_as_json(error: NahtError) -> None:
     print_document(ErrorDocument(error=detail, exit_code=error.exit_code))
 
 
-def report_bug(error: Exception) -> int:
+def report_bug(error: Exception, *, as_json: bool) -> int:
     if os.environ.get("NAHT_DEBUG"):
         raise error
-    write_labelled("error:", "bad", "", f"naht failed: {type(error).__name__}: {error}")
-    write_labelled("next:", "bold", "", "Run it again with NAHT_DEBUG=1 and report what it prints.")
-    return exit_codes.UNEXPECTED
+    cause = f"naht failed: {type(error).__name__}: {error}"
+    next_step = "Run it again with NAHT_DEBUG=1 and report what it prints."
+    return report_error(NahtError(cause, next_step), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from pathlib import Path
 from naht.cli import exit_codes
 from naht.cli.documents import ScanDocument
 from naht.cli.hotpatch_argument import load_for_reading, refer_to
-from naht.cli.operation import add_json_argument, make_engine
+from naht.cli.operation import add_json_argument, make_engine, parse_pid
 from naht.cli.output import Cell, Table, print_document, print_table
 from naht.cli.terminal import Style, clean, paint, write
 from naht.cli.units import count
 from naht.domain.process import ScannedObject, ScannedProcess
+from naht.errors import TargetGoneError
 
 DESCRIPTION = """\
 Shows what live processes truly run. An object is stale when the file on disk is another one, or
@@ -31,13 +32,17 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hotpatch", type=Path, metavar="FILE", help="mark what this one fits")
+    parser.add_argument(
+        "--pid", type=parse_pid, nargs="+", action="extend", metavar="PID",
+        help="these processes only",
+    )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="list every object")
     add_json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     hotpatch = load_for_reading(arguments.hotpatch) if arguments.hotpatch else None
-    processes = make_engine().scan(hotpatch)
+    processes = chosen(make_engine().scan(hotpatch), arguments.pid)
     if not arguments.json:
         print_processes(processes, fitting_only=hotpatch is not None, verbose=arguments.verbose)
         return exit_codes.GOOD
@@ -49,6 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
         )
     )
     return exit_codes.GOOD
+
+
+def chosen(processes: Sequence[ScannedProcess], pids: list[int] | None) -> list[ScannedProcess]:
+    found = [p for p in processes if pids is None or p.key.pid in pids]
+    if missing := set(pids or ()) - {p.key.pid for p in found}:
+        raise TargetGoneError(
+            f"There is no process {min(missing)} to scan.", "`naht scan` lists those there are."
+        )
+    return found
 
 
 def print_processes(
