@@ -8,6 +8,7 @@ also shows as a thread that does not stop.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cmp_to_key
@@ -16,6 +17,7 @@ from naht.errors import NahtError
 from naht.live.native import procfs
 
 SYS_KCMP, KCMP_VM = 312, 1
+MAX_AGE = 2.0  # seconds
 Order = Callable[[int, int], int]  # 0 same, 1 less, 2 greater, -1 unknown
 
 Layout = tuple[int, int]
@@ -41,6 +43,9 @@ class AddressSpaces:
             self._families[layout].append(pid)
             self._layouts[pid] = layout
 
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._layouts
+
     def sharers(self, pid: int) -> tuple[int, ...]:
         """The other processes that run in the address space of `pid`."""
         layout = self._layouts.get(pid)
@@ -50,6 +55,18 @@ class AddressSpaces:
             self._groups[layout] = group_by_order(self._families[layout], _kernel_order())
         group = next((g for g in self._groups[layout] if pid in g), [])
         return tuple(sorted(other for other in group if other != pid))
+
+
+_recent: tuple[float, AddressSpaces] | None = None
+
+
+def recent_address_spaces(pid: int) -> AddressSpaces:
+    """A grouping at most MAX_AGE old that knows `pid`: one pass over /proc serves many targets."""
+    global _recent  # noqa: PLW0603  (a cache; two threads may both fill it, which is harmless)
+    now = time.monotonic()
+    if _recent is None or now - _recent[0] > MAX_AGE or pid not in _recent[1]:
+        _recent = (now, AddressSpaces())
+    return _recent[1]
 
 
 def group_by_order(pids: list[int], order: Order) -> list[list[int]]:

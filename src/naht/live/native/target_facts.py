@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from naht.errors import HostileInputError, NahtError
 from naht.live.native import cgroups, procfs, seccomp
-from naht.live.native.address_spaces import AddressSpaces
+from naht.live.native.address_spaces import recent_address_spaces
 from naht.live.native.coroutines import hidden_stack_signs
 from naht.live.native.discovery import find_elves
 from naht.live.native.memory import PAGE, TargetMemory
@@ -21,8 +21,8 @@ from naht.live.native.procfs import Mapping
 from naht.live.native.seccomp import Request
 
 SYS_MMAP, SYS_MUNMAP, SYS_RT_SIGRETURN = 9, 11, 15
-_ANONYMOUS = 0x100022  # MAP_FIXED_NOREPLACE | MAP_ANONYMOUS | MAP_PRIVATE
-_NORESERVE = 0x4000
+_PRIVATE_ANONYMOUS, _FIXED, _FIXED_NOREPLACE, _NORESERVE = 0x22, 0x10, 0x100000, 0x4000
+_PLACES = (_FIXED, _FIXED_NOREPLACE, _FIXED_NOREPLACE | _NORESERVE)
 _NO_FILE = (1 << 64) - 1
 _MODE_FILTER = 2
 
@@ -30,9 +30,13 @@ _MODE_FILTER = 2
 # writable and executable memory, give it back, and return from the frame that we put on its stack.
 REQUESTS = (
     *(
-        Request(f"mmap of {words}", SYS_MMAP, (None, None, protection, flags, _NO_FILE, 0))
+        Request(
+            f"mmap of {words}",
+            SYS_MMAP,
+            (None, None, protection, _PRIVATE_ANONYMOUS | place, _NO_FILE, 0),
+        )
         for words, protection in (("r--", 1), ("-w-", 2), ("rw-", 3), ("r-x", 5))
-        for flags in (_ANONYMOUS, _ANONYMOUS | _NORESERVE)
+        for place in _PLACES
     ),
     Request("munmap", SYS_MUNMAP),
     Request("rt_sigreturn", SYS_RT_SIGRETURN),
@@ -45,9 +49,8 @@ def gather(
     threads: Sequence[int],
     *,
     quiescent: bool,
-    spaces: AddressSpaces | None = None,
 ) -> TargetFacts:
-    """`threads`: those that could be borrowed. `spaces` may be shared between many targets."""
+    """`threads`: those that could be borrowed."""
     pid = memory.pid
     stat, status = procfs.read_stat(pid), procfs.read_status(pid)
     elves = [elf for elf, _ in find_elves(memory, maps)] if quiescent else []
@@ -62,7 +65,7 @@ def gather(
         address_space_limit=address_space_limit(procfs.read_text(pid, "limits", 65536)),
         forced_access=forced_access_works(),
         threads=tuple(judge_thread(pid, thread) for thread in threads),
-        sharers=(spaces or AddressSpaces()).sharers(pid),
+        sharers=recent_address_spaces(pid).sharers(pid),
         hidden_stacks=hidden_stack_signs(memory, elves),
     )
 
