@@ -13,8 +13,8 @@ from naht.hotpatch.manifest import Allowance, Hooks
 class IncludedFunction:
     """A function whose new code goes into the hotpatch.
 
-    Names are symbols of the unit's sectioned objects, clone suffixes included. `cold` and `old_cold`
-    are the symbols of its split-off parts (`foo.cold`), new and old.
+    Names are symbols of the unit's sectioned objects, clone suffixes included. `cold` and
+    `old_cold` are the symbols of its split-off parts (`foo.cold`), new and old.
     """
 
     unit: UnitPair
@@ -31,8 +31,8 @@ class ChangeSet:
     """What changed in one linked object, judged: everything in here may be a hotpatch.
 
     matched: for each unit, new local symbol → old local symbol of the same thing (static
-    functions, their clones, static data, static locals), where the names differ or not; a new local datum
-    without an entry is new and goes into the hotpatch.
+    functions, their clones, static data, static locals), where the names differ or not; a new
+    local datum without an entry is new and goes into the hotpatch.
     """
 
     functions: tuple[IncludedFunction, ...]
@@ -40,3 +40,4 @@ class ChangeSet:
     dropped: tuple[str, ...]  # functions whose only difference was line numbers or paths
     allowances: tuple[Allowance, ...]
     hooks: Hooks
+    notes: tuple[str, ...] = ()  # what the author should know although nothing is refused

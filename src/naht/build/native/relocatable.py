@@ -7,6 +7,7 @@ nothing, and refuses (HostileInputError) tables that leave the file.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ FIELD_SIZE = {
 
 NAMED_TYPES = frozenset({c.STT_NOTYPE, c.STT_OBJECT, c.STT_FUNC, c.STT_TLS, c.STT_GNU_IFUNC})
 FUNCTION_TYPES = frozenset({c.STT_FUNC, c.STT_GNU_IFUNC})
+MAX_ZEROS = 1 << 30
 SPECIAL_SECTIONS = frozenset({c.SHN_UNDEF, c.SHN_ABS, c.SHN_COMMON})
 
 
@@ -137,10 +139,21 @@ class Relocatable:
         if self.elf.type != c.ET_REL:
             raise malformed(f"{path} is not a relocatable object")
         self._references: dict[int, tuple[Reference, ...]] = {}
+        self._contents: dict[int, bytes] = {}
 
     @classmethod
     def load(cls, path: Path) -> Relocatable:
         return cls(path.read_bytes(), path)
+
+    @classmethod
+    def empty(cls, path: Path) -> Relocatable:
+        """An object without anything, to stand for a unit that exists on one side only."""
+        header = struct.pack(
+            "<16sHHIQQQIHHHHHH",
+            c.ELF_MAGIC + bytes([c.ELFCLASS64, c.ELFDATA2LSB, 1]),
+            c.ET_REL, c.EM_X86_64, 1, 0, 0, 0, 0, 64, 56, 0, 64, 0, 0,
+        )  # fmt: skip
+        return cls(header, path)
 
     @cached_property
     def functions(self) -> dict[str, Definition]:
@@ -181,10 +194,13 @@ class Relocatable:
 
     def content(self, index: int) -> bytes:
         """A section's bytes; SHT_NOBITS gives the zeros that it stands for."""
-        section = self.section(index)
-        if section.type == c.SHT_NOBITS:
-            return bytes(min(section.size, 1 << 30))
-        return self.elf.section_bytes(section)
+        if index not in self._contents:
+            section = self.section(index)
+            zeros = section.type == c.SHT_NOBITS
+            self._contents[index] = (
+                bytes(min(section.size, MAX_ZEROS)) if zeros else self.elf.section_bytes(section)
+            )
+        return self._contents[index]
 
     def definition_bytes(self, definition: Definition) -> bytes:
         if definition.section == c.SHN_COMMON:
@@ -212,6 +228,13 @@ class Relocatable:
         return self._section_names.get(section, _NO_NAMES).covering(
             offset, self.section(section).size
         )
+
+    def raw_place(self, reference: Reference) -> tuple[int, int] | None:
+        """(section, offset) that a reference reaches here; None for what is defined elsewhere."""
+        symbol = self.elf.symbols[reference.relocation.symbol]
+        if symbol.section in SPECIAL_SECTIONS:
+            return None
+        return symbol.section, symbol.value + reference.relocation.addend + reference.trailing
 
     @cached_property
     def comdat(self) -> dict[int, str]:
@@ -294,14 +317,15 @@ class Relocatable:
         trailing = 0
         if use and relocation.type in PC_RELATIVE:
             trailing = use.end - relocation.offset
-        target = self._target(relocation, relocation.addend + trailing)
+        target = self.target(relocation, relocation.addend + trailing)
         size = FIELD_SIZE.get(relocation.type, 4)
         return Reference(
             relocation, relocation.offset, size, target, trailing,
             use.use if use else "data", use.width if use else 0,
         )  # fmt: skip
 
-    def _target(self, relocation: Relocation, offset: int) -> Target:
+    def target(self, relocation: Relocation, offset: int) -> Target:
+        """What lies `offset` bytes after the symbol that a relocation names."""
         symbol = self.elf.symbols[relocation.symbol]
         if is_name(symbol) or symbol.section in SPECIAL_SECTIONS:
             return Named(symbol, offset)

@@ -1,0 +1,202 @@
+"""The meaning of code and data: what two objects must share to be the same program text.
+
+Owns turning a function or a datum into a value that two builds can compare: bytes with relocated
+fields blanked, plus what each field refers to. Names of local things pass through
+`identity`, which both sides agree on. Named constants enter by name; whether their content
+changed is for the caller to ask of them too. It judges nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+from naht.build.native.frames import Frame, frames
+from naht.build.native.names import cold_parent
+from naht.build.native.relocatable import (
+    Constant,
+    Definition,
+    Named,
+    Place,
+    Reference,
+    Relocatable,
+    Target,
+    Text,
+)
+from naht.elf import constants as c
+
+Meaning = tuple[object, ...]
+Extent = tuple[bytes, tuple[tuple[int, int, Meaning], ...]]
+Identity = Callable[[str], str]
+
+
+class Meanings:
+    """The meanings of the things in one object.
+
+    `neutral_path` turns a string literal into what is left when build paths are taken out.
+    """
+
+    def __init__(
+        self,
+        view: Relocatable,
+        identity: Identity,
+        neutral_path: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        self.view = view
+        self._identity = identity
+        self._neutral_path = neutral_path
+
+    def function(self, name: str, cold: tuple[str, ...] = ()) -> Meaning:
+        """A function with its split-off parts and its unwind and exception tables."""
+        definitions = [self.view.functions[part] for part in (name, *cold)]
+        return tuple((self._code(d), self._frame(d)) for d in definitions)
+
+    def datum(self, name: str) -> Meaning:
+        definition = self.view.data[name]
+        if definition.section == c.SHN_COMMON:
+            return ("zeros", definition.size)
+        if self.view.section(definition.section).type == c.SHT_NOBITS:
+            return ("zeros", definition.size)
+        extent = self._extent(definition.section, definition.offset, definition.end, name)
+        if not extent[1] and not any(self.view.definition_bytes(definition)):
+            return ("zeros", definition.size)
+        return extent
+
+    def section(self, index: int) -> Meaning:
+        """A whole section, for those whose parts have no names."""
+        return self._extent(index, 0, self.view.section(index).size, "")
+
+    def references(self, name: str, cold: tuple[str, ...] = ()) -> Iterator[Meaning]:
+        """What a function refers to, in order, without literals."""
+        for part in (name, *cold):
+            for reference in self.view.references_of(self.view.functions[part]):
+                if isinstance(reference.target, Named):
+                    yield self._target(reference.target, reference, part)
+
+    def target(self, reference: Reference, owner: str) -> Meaning:
+        """What one field of `owner` refers to."""
+        return self._target(reference.target, reference, owner)
+
+    def _code(self, definition: Definition) -> Meaning:
+        return self._extent(definition.section, definition.offset, definition.end, definition.name)
+
+    def _extent(
+        self, section: int, start: int, end: int, owner: str, *, table: bool = False
+    ) -> Extent:
+        """[start, end) of a section. In a jump table, entries count from its start."""
+        body = bytearray(self.view.content(section)[start:end])
+        fields = []
+        for reference in self.view.references_in(section, start, end):
+            at = reference.field - start
+            body[at : at + reference.size] = bytes(reference.size)
+            target = reference.target
+            if table and reference.pc_relative and reference.use == "data":
+                target = self.view.target(reference.relocation, reference.relocation.addend - at)
+            fields.append((at, reference.type, self._target(target, reference, owner)))
+        return bytes(body), tuple(fields)
+
+    def _target(self, target: Target, reference: Reference, owner: str) -> Meaning:
+        match target:
+            case Named(symbol, offset):
+                name = self._identity(symbol.name) if symbol.binding == c.STB_LOCAL else symbol.name
+                return ("symbol", name, offset)
+            case Text(content, character, offset):
+                return ("text", self._neutral_path(content), character, offset)
+            case Constant(content, offset):
+                if reference.use == "access" and offset >= 0:
+                    return ("constant", content[offset : offset + reference.width])
+                return ("constant", content, offset)
+            case Place(section, offset):
+                return self._place(section, offset, reference, owner)
+
+    def _place(self, section: int, offset: int, reference: Reference, owner: str) -> Meaning:
+        """Anonymous read-only data by content; any other unnamed place by its section's name."""
+        if not self.view.is_read_only(section) or self.view.is_code(section):
+            return ("place", self.view.section(section).name, offset)
+        size = self.view.section(section).size
+        if not 0 <= offset < size:
+            return ("outside", *self._extent(section, 0, size, owner, table=True), offset)
+        if reference.use == "access":
+            end = min(offset + reference.width, size)
+            return ("anonymous", *self._extent(section, offset, end, owner))
+        end = self._piece_end(section, offset, owner)
+        return self._without_padding(section, self._extent(section, offset, end, owner, table=True))
+
+    def _without_padding(self, section: int, extent: Extent) -> Meaning:
+        """Zeros up to the next aligned piece are the assembler's, fewer than the alignment."""
+        body, fields = extent
+        padding = max(self.view.section(section).alignment, 1) - 1
+        keep = max(len(body) - padding, 0)
+        return ("anonymous", body[:keep] + body[keep:].rstrip(b"\0"), fields)
+
+    def _piece_end(self, section: int, start: int, owner: str) -> int:
+        """Unnamed data has no sizes: a piece ends where a name or another owner's piece begins."""
+        for offset, other in self._piece_starts.get(section, ()):
+            if offset > start and other != owner:
+                return offset
+        return self.view.section(section).size
+
+    @cached_property
+    def _piece_starts(self) -> dict[int, list[tuple[int, str]]]:
+        starts: dict[int, list[tuple[int, str]]] = {}
+        for section in self.view.elf.sections:
+            if not section.flags & c.SHF_ALLOC:
+                continue
+            for reference in self.view.references(section.index):
+                target = reference.target
+                if isinstance(target, Place) and reference.use != "access":
+                    owner = self._owner(section.index, reference)
+                    insort(starts.setdefault(target.section, []), (target.offset, owner))
+        for definition in self.view.data.values():
+            insort(starts.setdefault(definition.section, []), (definition.offset, "\0name"))
+        return starts
+
+    def _owner(self, section: int, reference: Reference) -> str:
+        symbol = self.view.covering(section, reference.field)
+        return symbol.name if symbol else _unnamed_owner(section, reference.field)
+
+    @cached_property
+    def _frames(self) -> dict[tuple[int, int], Frame]:
+        return frames(self.view)
+
+    def _frame(self, definition: Definition) -> Meaning:
+        frame = self._frames.get((definition.section, definition.offset))
+        if frame is None:
+            return ()
+        table: Meaning = ()
+        if frame.lsda and isinstance(frame.lsda.target, Place):
+            place = frame.lsda.target
+            owner = _unnamed_owner(frame.section, frame.lsda.field)
+            end = self._piece_end(place.section, place.offset, owner)
+            table = self._extent(place.section, place.offset, end, definition.name)
+        return frame.rules, frame.common, frame.personality, table
+
+
+def _unnamed_owner(section: int, field: int) -> str:
+    return f"\0{section}:{field}"  # no symbol's name holds a NUL
+
+
+def cold_parts(view: Relocatable) -> dict[str, tuple[str, ...]]:
+    """Function → its split-off parts, in order of name."""
+    parts: dict[str, tuple[str, ...]] = {}
+    for name in sorted(view.functions):
+        parent = cold_parent(name)
+        if parent in view.functions:
+            parts[parent] = (*parts.get(parent, ()), name)
+    return parts
+
+
+def symbols_in(meaning: object) -> Iterator[str]:
+    """The identities that a meaning refers to, also through unnamed data."""
+    return (name for name, _ in places_in(meaning))
+
+
+def places_in(meaning: object) -> Iterator[tuple[str, int]]:
+    """The same with offsets."""
+    if isinstance(meaning, tuple):
+        if len(meaning) == 3 and meaning[0] == "symbol":
+            yield str(meaning[1]), int(meaning[2])
+        else:
+            for part in meaning:
+                yield from places_in(part)

@@ -1,0 +1,155 @@
+"""Whether a function is the same code in two forms of one unit: sections apart, or all in one.
+
+Owns the comparison by decoded instructions. In the plain form, jumps between functions of one
+section need no relocation and may be short, so offsets differ where the code does not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iced_x86 import Instruction, Mnemonic
+
+from naht.build.native.instructions import decode, is_near_branch
+from naht.build.native.meaning import Meaning, Meanings
+from naht.build.native.names import family
+from naht.build.native.relocatable import Definition, Named, Place, Reference, Relocatable
+from naht.elf import constants as c
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction: what it is apart from where it goes, and where that is."""
+
+    offset: int  # in the function
+    body: bytes | int  # the encoding with fields blanked; of a branch its mnemonic
+    reference: Reference | None
+    destination: tuple[int, int] | None  # (section, offset) of an unrelocated branch or address
+
+
+class FormComparison:
+    """The sectioned and the plain form of one unit of one build."""
+
+    def __init__(self, sectioned: Relocatable, plain: Relocatable) -> None:
+        self.sectioned, self.plain = sectioned, plain
+        self._sectioned_meanings = Meanings(sectioned, family)
+        self._plain_meanings = Meanings(plain, family)
+
+    def differing_functions(self) -> list[str]:
+        """Functions that are not the same, or that one form lacks."""
+        names = self.sectioned.functions.keys() | self.plain.functions.keys()
+        return sorted(name for name in names if not self.is_same(name))
+
+    def is_same(self, name: str) -> bool:
+        one, other = self.sectioned.functions.get(name), self.plain.functions.get(name)
+        if one is None or other is None:
+            return False
+        left, right = list(steps(self.sectioned, one)), list(steps(self.plain, other))
+        if len(left) != len(right):
+            return False
+        mine, theirs = Labels(one, left), Labels(other, right)
+        return all(self._same_step(a, b, mine, theirs) for a, b in zip(left, right, strict=True))
+
+    def _same_step(self, a: Step, b: Step, mine: Labels, theirs: Labels) -> bool:
+        if a.body != b.body:
+            return False
+        if a.reference is None and a.destination is None:
+            return b.reference is None and b.destination is None
+        place_a, place_b = place_of(a, self.sectioned), place_of(b, self.plain)
+        inside_a, inside_b = mine.number(place_a), theirs.number(place_b)
+        if inside_a is not None or inside_b is not None:
+            return inside_a == inside_b
+        return self._same_target(a, b, place_b, mine, theirs)
+
+    def _same_target(
+        self, a: Step, b: Step, place_b: tuple[int, int] | None, mine: Labels, theirs: Labels
+    ) -> bool:
+        if a.reference is None:
+            return False  # sections apart, nothing outside can be reached without a relocation
+        target = a.reference.target
+        if isinstance(target, Named):
+            return self._same_name(target, b, place_b)
+        if b.reference is None:
+            return False
+        if isinstance(target, Place):
+            here = self._sectioned_meanings.target(a.reference, mine.function.name)
+            there = self._plain_meanings.target(b.reference, theirs.function.name)
+            return mine.relabel(here) == theirs.relabel(there)
+        return target == b.reference.target
+
+    def _same_name(self, target: Named, b: Step, place_b: tuple[int, int] | None) -> bool:
+        name = target.symbol.name
+        if b.reference is not None and isinstance(b.reference.target, Named):
+            found = b.reference.target
+            if found.symbol.name == name and found.offset == target.offset:
+                return True
+        defined = self.plain.functions.get(name) or self.plain.data.get(name)
+        if defined is None or place_b is None:
+            return False
+        return place_b == (defined.section, defined.offset + target.offset)
+
+
+class Labels:
+    """Numbers for the places inside one function: the count of instructions before, without
+    padding, so that a label on padding is the same as on what follows."""
+
+    def __init__(self, function: Definition, instructions: list[Step]) -> None:
+        self.function = function
+        self._offsets = [step.offset for step in instructions]
+
+    def number(self, place: tuple[int, int] | None) -> int | None:
+        if place is None or place[0] != self.function.section:
+            return None
+        offset = place[1] - self.function.offset
+        return bisect_left(self._offsets, offset) if 0 <= offset < self.function.size else None
+
+    def relabel(self, meaning: Meaning) -> Meaning:
+        """Unnamed data, with places inside the function itself as numbers."""
+        name = self.function.name
+        if len(meaning) == 3 and meaning[0] == "symbol" and isinstance(meaning[2], int):
+            if family(str(meaning[1])) == family(name):
+                return ("label", bisect_left(self._offsets, meaning[2]))
+            return ("symbol", family(str(meaning[1])), meaning[2])
+        return tuple(self.relabel(m) if isinstance(m, tuple) else m for m in meaning)
+
+
+def place_of(step: Step, view: Relocatable) -> tuple[int, int] | None:
+    """Where an instruction refers to within its own object."""
+    if step.reference is None:
+        return step.destination
+    return None if step.reference.through_got else view.raw_place(step.reference)
+
+
+def steps(view: Relocatable, function: Definition) -> Iterator[Step]:
+    """The instructions of a function without padding."""
+    code = view.definition_bytes(function)
+    references = iter(view.references_of(function))
+    reference = next(references, None)
+    for instruction in decode(code, function.offset):
+        mine = []
+        while reference is not None and reference.field < instruction.next_ip:
+            mine.append(reference)
+            reference = next(references, None)
+        if instruction.mnemonic != Mnemonic.NOP:
+            yield _step(function, code, instruction, mine)
+
+
+def _step(
+    function: Definition, code: bytes, instruction: Instruction, references: list[Reference]
+) -> Step:
+    start = instruction.ip - function.offset
+    fields = [r for r in references if r.type != c.R_X86_64_NONE and r.size]
+    reference = fields[0] if fields else None
+    if is_near_branch(instruction):
+        destination = None if reference else (function.section, instruction.near_branch_target)
+        return Step(start, int(instruction.mnemonic), reference, destination)
+    body = bytearray(code[start : start + instruction.len])
+    for field in fields:
+        at = field.field - instruction.ip
+        body[at : at + field.size] = bytes(field.size)
+    if reference is None and instruction.is_ip_rel_memory_operand:
+        destination = (function.section, instruction.memory_displacement)
+        return Step(start, int(instruction.mnemonic), None, destination)
+    return Step(start, bytes(body), reference, None)
