@@ -13,13 +13,9 @@ from naht.build.native.pairing import build_pair
 from naht.build.native.request import BuildRequest
 from naht.elf import constants as c
 from naht.elf.file import ElfFile
-from naht.errors import BuildRefusedError, ToolError, UsageError
+from naht.errors import BuildRefusedError
 from tests.builders.small_projects import (
     BUILD_SYSTEMS,
-    CPLUSPLUS,
-    ONE_COMMAND,
-    PLAIN_MAKE,
-    SOURCES,
     Project,
     edited,
     write_project,

@@ -18,6 +18,9 @@ from pathlib import Path
 from naht.build.compile_pair import BuiltPair, LinkedObject, Unit, UnitPair
 from naht.build.native import trees
 from naht.build.native.dependencies import stale_units
+from naht.build.native.link_inputs import read_link
+from naht.build.native.link_search import find_link, is_elf
+from naht.build.native.link_time_optimization import is_optimised, read_optimised_link
 from naht.build.native.patching import apply_patches
 from naht.build.native.placing import place
 from naht.build.native.recompile import UnitJob, compile_forms
@@ -25,15 +28,7 @@ from naht.build.native.recording import Invocation
 from naht.build.native.request import BuildRequest, Progress
 from naht.build.native.running_build import run_build
 from naht.build.native.toolchain import Recorder, install_recorder
-from naht.build.native.units import (
-    Compilation,
-    Link,
-    LinkedInput,
-    find_compilations,
-    find_link,
-    is_elf,
-    read_link,
-)
+from naht.build.native.units import Compilation, Link, LinkedInput, find_compilations
 from naht.build.native.workspace import open_workspace
 from naht.errors import BuildRefusedError, UsageError
 from naht.hotpatch.manifest import Source
@@ -44,7 +39,6 @@ class _Phase:
     """One built tree: what was run so far, and how the object was made."""
 
     records: tuple[Invocation, ...]
-    compilations: tuple[Compilation, ...]
     link: Link
 
 
@@ -60,7 +54,7 @@ def build_pair(request: BuildRequest, progress: Progress) -> Iterator[BuiltPair]
         tree = work / "tree"
         old = _build_old(request, recorder, tree, progress)
         trees.duplicate_tree(tree, work / "tree-old")
-        stale = stale_units(_own(old), change, tree)
+        stale = stale_units(_own(old.link), change, tree)
         trees.synchronise(change, new_source, tree)
         trees.touch(x.source.path for x in stale if x.source.path.is_file())
         new = _build_new(request, recorder, tree, old, progress)
@@ -126,34 +120,39 @@ def _build_old(request: BuildRequest, recorder: Recorder, tree: Path, progress: 
         progress(f"left out of the copy, configured for another place: {', '.join(left_out)}")
     if trees.is_built(tree):
         trees.touch_sources(tree)
-    return _phase(run_build(recorder, request.command, tree, "old", progress), request, tree)
+    records = run_build(recorder, request.command, tree, "old", progress)
+    return _phase(records, request, recorder, tree)
 
 
 def _build_new(
     request: BuildRequest, recorder: Recorder, tree: Path, old: _Phase, progress: Progress
 ) -> _Phase:
     records = run_build(recorder, request.command, tree, "new", progress)
-    return _phase((*old.records, *records), request, tree)
+    return _phase((*old.records, *records), request, recorder, tree)
 
 
-def _phase(records: tuple[Invocation, ...], request: BuildRequest, tree: Path) -> _Phase:
+def _phase(
+    records: tuple[Invocation, ...], request: BuildRequest, recorder: Recorder, tree: Path
+) -> _Phase:
     compilations = find_compilations(records)
-    link = read_link(find_link(records, tree, request.object), compilations, tree)
-    phase = _Phase(records, compilations, link)
-    own = _own(phase)
-    if not own:
+    found = find_link(records, tree, request.object)
+    if is_optimised(found):
+        link = read_optimised_link(found, records, compilations, recorder, tree)
+    else:
+        link = read_link(found, compilations, tree)
+    if not link.compiled:
         raise BuildRefusedError(
             "unrecorded-compiler",
             f"{request.object} was linked, but no compilation of its objects was seen.",
             "Let the build call its compiler by name (CC=gcc), not by absolute path, and start "
             "from a tree without objects of an earlier build.",
         )
-    _refuse_outside(own, tree)
-    return phase
+    _refuse_outside(_own(link), tree)
+    return _Phase(records, link)
 
 
-def _own(phase: _Phase) -> tuple[Compilation, ...]:
-    return tuple(i.compilation for i in phase.link.inputs if i.compilation)
+def _own(link: Link) -> tuple[Compilation, ...]:
+    return tuple(link.compiled.values())
 
 
 def _refuse_outside(compilations: Sequence[Compilation], tree: Path) -> None:
@@ -170,12 +169,9 @@ def _refuse_outside(compilations: Sequence[Compilation], tree: Path) -> None:
 def _check_rebuilt(stale: Sequence[Compilation], old: _Phase, new: _Phase, tree: Path) -> None:
     """A makefile without header dependencies, or a build from a cache, would hide the change."""
     before = {record.id for record in old.records}
-    kept = {
-        i.key for i in new.link.inputs if i.compilation and i.compilation.invocation.id in before
-    }
-    expected = {i.key: i.compilation for i in old.link.inputs if i.compilation in stale}
-    for key, compilation in expected.items():
-        if key in kept and compilation:
+    for key, compilation in old.link.compiled.items():
+        now = new.link.compiled.get(key)
+        if compilation in stale and now and now.invocation.id in before:
             raise BuildRefusedError(
                 "not-rebuilt",
                 f"{compilation.source_name(tree)} reads a changed file, but the build did not "
@@ -211,7 +207,7 @@ def _pair(
         old_link=old_link,
         new_link=new_link,
         running=_running(request, old_link),
-        compilers=_compilers([*_own(old), *_own(new)]),
+        compilers=_compilers([*_own(old.link), *_own(new.link)]),
         command=request.command,
         sources=sources,
     )
@@ -289,7 +285,8 @@ def _refuse_unrecorded(
     keys: Sequence[str], before: dict[str, LinkedInput], after: dict[str, LinkedInput]
 ) -> None:
     for key in keys:
-        known = [side[key].compilation is not None for side in (before, after) if key in side]
+        sides = [side[key] for side in (before, after) if key in side]
+        known = [s.compilation is not None or s.sectioned is not None for s in sides]
         if len(known) == 2 and not all(known):
             raise BuildRefusedError(
                 "unrecorded-compiler",
@@ -307,13 +304,19 @@ def _units(
     directory: Path,
 ) -> dict[str, Unit]:
     present = [inputs[key] for key in keys if key in inputs]
+    directory.mkdir()
     made = [i for i in present if i.compilation]
     jobs = [
         UnitJob(i.compilation, objects[i.name], directory / f"{n:05}")
         for n, i in enumerate(made) if i.compilation
     ]  # fmt: skip
     units = dict(zip((i.key for i in made), compile_forms(jobs), strict=True))
-    for item in present:  # from a library that is not built here: as it is
-        plain = objects[item.name]
-        units.setdefault(item.key, Unit(plain, plain, None))
+    for item in present:
+        if item.sectioned is not None:
+            form = directory / f"{item.key}.o"
+            form.write_bytes(item.sectioned)
+            units[item.key] = Unit(objects[item.name], form, None)
+        else:  # from a library that is not built here: as it is
+            plain = objects[item.name]
+            units.setdefault(item.key, Unit(plain, plain, None))
     return units

@@ -1,0 +1,168 @@
+"""Reads what went into a link: the plain objects, out of archives too, and who compiled them.
+
+Refuses where the records leave a gap: objects that were altered between compilation and link, that
+are hidden in a relocatable link, or that cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from naht.build.native.archives import read_archive
+from naht.build.native.link_map import LinkMap, read_link_map
+from naht.build.native.recording import Invocation
+from naht.build.native.units import Compilation, Link, LinkedInput, code_view, relative
+from naht.elf import constants as c
+from naht.elf.file import ElfFile
+from naht.errors import BuildRefusedError
+
+
+def read_link(invocation: Invocation, compilations: Sequence[Compilation], tree: Path) -> Link:
+    link_map = open_link(invocation)
+    earlier = [x for x in compilations if x.invocation.id < invocation.id]
+    inputs = InputReader(invocation, earlier, tree).read(link_map)
+    compiled = {i.key: i.compilation for i in inputs if i.compilation}
+    return Link(invocation, invocation.outputs[0].copy, link_map, inputs, compiled)
+
+
+def open_link(invocation: Invocation) -> LinkMap:
+    name = invocation.outputs[0].path.name
+    if invocation.map is None:
+        raise BuildRefusedError(
+            "link-map",
+            f"The link of {name} left no map.",
+            "Remove -M and --print-map from the link flags.",
+        )
+    if {"-r", "-i", "--relocatable"} & set(invocation.arguments):
+        raise _relocatable(name)
+    return read_link_map(invocation.map)
+
+
+def _relocatable(name: str) -> BuildRefusedError:
+    return BuildRefusedError(
+        "relocatable-link",
+        f"{name} is made by a relocatable link (ld -r), which hides the objects in it.",
+        "Link the objects directly, or through a static library.",
+    )
+
+
+class InputReader:
+    """Reads the objects that a link loaded, each archive once."""
+
+    def __init__(self, link: Invocation, compilations: Sequence[Compilation], tree: Path) -> None:
+        self._link = link
+        self._tree = tree
+        self._kept = {kept.path: kept.copy for kept in link.inputs}
+        self._by_output = {x.output: x for x in compilations if x.output}  # the last one wins
+        self._compilations = compilations
+        self._archives: dict[Path, dict[str, list[bytes]]] = {}
+
+    def read(self, link_map: LinkMap) -> tuple[LinkedInput, ...]:
+        order = {file: index for index, file in reversed(list(enumerate(link_map.loaded)))}
+        names = dict.fromkeys((s.file, s.member) for s in link_map.inputs)
+        found = [
+            self._input(name) for name in sorted(names, key=lambda n: order.get(n[0], len(order)))
+        ]
+        return self._with_temporaries([i for i in found if i is not None])
+
+    def compiled_of_all_loaded(self, link_map: LinkMap) -> dict[str, Compilation]:
+        """Of every object and archive member that was loaded, whether its sections were kept or
+        went into link-time optimisation."""
+        found: dict[str, Compilation] = {}
+        for file in dict.fromkeys(link_map.loaded):
+            path = Path(os.path.normpath(self._link.cwd / file))
+            if copy := self._kept.get(path):
+                for member, content in self._contents(path, copy):
+                    if made := self._compilation(path, member, content):
+                        found[self._key(path, member)] = made
+        return found
+
+    def _contents(self, path: Path, copy: Path) -> list[tuple[str, bytes]]:
+        content = copy.read_bytes()
+        if not content.startswith((b"!<arch>\n", b"!<thin>\n")):
+            return [("", content)]
+        return [(m.name, m.content) for m in read_archive(copy, path)]
+
+    def _key(self, path: Path, member: str) -> str:
+        return relative(path, self._tree) + (f"({member})" if member else "")
+
+    def _input(self, name: tuple[str, str]) -> LinkedInput | None:
+        file, member = name
+        path = Path(os.path.normpath(self._link.cwd / file))
+        copy = self._kept.get(path) or path
+        if not copy.is_file():
+            raise _gap(f"{file} was linked and is gone now")
+        content = self._member(path, copy, member) if member else copy.read_bytes()
+        if ElfFile(content).type != c.ET_REL:
+            return None  # a shared library: the linker hangs sections of its own on it
+        key = self._key(path, member)
+        return LinkedInput(key, name, content, self._compilation(path, member, content))
+
+    def _member(self, path: Path, copy: Path, member: str) -> bytes:
+        if path not in self._archives:
+            members: dict[str, list[bytes]] = {}
+            for entry in read_archive(copy, path):
+                members.setdefault(entry.name, []).append(entry.content)
+            self._archives[path] = members
+        candidates = self._archives[path].get(member, [])
+        if len(set(candidates)) != 1:
+            what = "holds no" if not candidates else "holds several"
+            raise BuildRefusedError(
+                "archive-member",
+                f"{path.name} {what} {member}, so what was linked is unclear.",
+                "Give the sources of the library different names.",
+                where=str(path),
+            )
+        return candidates[0]
+
+    def _compilation(self, path: Path, member: str, content: bytes) -> Compilation | None:
+        if not member and path in self._by_output:
+            return _unaltered(self._by_output[path], content)
+        same = self._by_content.get(hashlib.sha256(content).digest(), ())
+        named = [x for x in same if x.output and x.output.name == (member or path.name)]
+        return next(iter((*named, *same)), None)
+
+    @cached_property
+    def _by_content(self) -> dict[bytes, list[Compilation]]:
+        found: dict[bytes, list[Compilation]] = {}
+        for x in self._compilations:
+            if x.copy:
+                found.setdefault(hashlib.sha256(x.copy.read_bytes()).digest(), []).append(x)
+        return found
+
+    def _with_temporaries(self, inputs: list[LinkedInput]) -> tuple[LinkedInput, ...]:
+        """Objects that the driver of this link made of its sources and deleted, in their order."""
+        own = [x for x in self._compilations if x.invocation.id == self._link.parent]
+        unknown = [
+            i for i in inputs
+            if i.compilation is None and not i.name[1] and i.key.startswith("/")
+            and Path(os.path.normpath(self._link.cwd / i.name[0])) in self._kept
+        ]  # fmt: skip
+        if not own or len(own) != len(unknown):
+            return tuple(inputs)
+        made = {
+            i.name: LinkedInput(x.source_name(self._tree) + ".o", i.name, i.content, x)
+            for i, x in zip(unknown, own, strict=True)
+        }
+        return tuple(made.get(i.name, i) for i in inputs)
+
+
+def _unaltered(compilation: Compilation, content: bytes) -> Compilation:
+    made = compilation.copy.read_bytes() if compilation.copy else content
+    if made != content and code_view(made) != code_view(content):
+        raise BuildRefusedError(
+            "altered-object",
+            f"{compilation.output} was altered between its compilation and the link.",
+            "Leave out the step that rewrites it (objcopy, strip, a post-processor).",
+        )
+    return compilation
+
+
+def _gap(what: str) -> BuildRefusedError:
+    return BuildRefusedError(
+        "record-gap", f"The records of the build have a gap: {what}.", "Build without that step."
+    )
