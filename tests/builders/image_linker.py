@@ -48,12 +48,12 @@ def link(raw: bytes, image: Image, bias: int = 0) -> LinkedImage:
         addresses[binding.symbol] = bias + binding.offset if binding.kind == "object" else distant
     for section in view.sections:
         for r in section.relocations:
-            _relocate(memory[section.name], starts[section.name], r.offset, r.type,
+            relocate(memory[section.name], starts[section.name], r.offset, r.type,
                       addresses[r.symbol] + r.addend)  # fmt: skip
     return LinkedImage(view, addresses, memory, starts)
 
 
-def _relocate(memory: bytearray, start: int, offset: int, kind: int, value: int) -> None:
+def relocate(memory: bytearray, start: int, offset: int, kind: int, value: int) -> None:
     """psABI 1.0, table 4.9; struct refuses what does not fit the field."""
     if kind in (c.R_X86_64_PC32, c.R_X86_64_PLT32, c.R_X86_64_PC64):
         value -= start + offset

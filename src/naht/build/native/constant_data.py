@@ -14,31 +14,54 @@ from naht.elf import constants as c
 class ConstantData:
     def __init__(self, build: NewBuild) -> None:
         self._build = build
-        self._known: dict[tuple[UnitPair, str], bool] = {}
+        self._different: dict[tuple[UnitPair, str], bool] = {}
+        self._meanings: dict[UnitPair, tuple[Meanings, Meanings]] = {}
 
     def changed(self, unit: UnitPair | None, definition: Definition | None) -> bool:
         """False for writable data, whose initial value is long gone, and for what no unit has."""
-        if unit is None or definition is None or definition.section == c.SHN_COMMON:
+        if unit is None or definition is None:
             return False
-        if not self._build.file(unit).is_read_only(definition.section):
-            return False
-        key = (unit, definition.name)
-        if key not in self._known:
-            self._known[key] = False  # what a cycle of pointers comes back to
-            self._known[key] = self._differs(unit, definition)
-        return self._known[key]
+        waiting, seen = [(unit, definition)], set()
+        while waiting:
+            home, constant = waiting.pop()
+            key = (home, constant.name)
+            if key in seen or not self._is_constant(home, constant):
+                continue
+            seen.add(key)
+            if key not in self._different:
+                self._different[key] = self._differs(home, constant)
+            if self._different[key]:
+                return True
+            waiting += self._pointed_to(home, constant)
+        return False
+
+    def _is_constant(self, unit: UnitPair, definition: Definition) -> bool:
+        return definition.section != c.SHN_COMMON and self._build.file(unit).is_read_only(
+            definition.section
+        )
 
     def _differs(self, unit: UnitPair, definition: Definition) -> bool:
+        """By itself, whatever it points to."""
         old_file, old_name = self._build.old_file(unit), definition.name
         if definition.is_local:
             old_name = self._build.old_name(unit, definition.name) or ""
         if old_file is None or old_name not in old_file.data:
             return False  # defined elsewhere before; that it exists is for the caller to know
-        new = Meanings(self._build.file(unit), lambda name: self._identity(unit, name))
-        old = Meanings(old_file, str)
-        if new.datum(definition.name) != old.datum(old_name):
+        if self._is_relative_table(unit, definition):
             return True
-        return any(self.changed(*pointee) for pointee in self._pointed_to(unit, definition))
+        if unit not in self._meanings:
+            new = Meanings(self._build.file(unit), lambda name: self._identity(unit, name))
+            self._meanings[unit] = (Meanings(old_file, str), new)
+        old, new = self._meanings[unit]
+        return old.datum(old_name) != new.datum(definition.name)
+
+    def _is_relative_table(self, unit: UnitPair, definition: Definition) -> bool:
+        """Its entries can't be compared one by one; a copy of a constant is always right."""
+        file = self._build.file(unit)
+        return any(
+            r.pc_relative and not isinstance(r.target, Named)
+            for r in file.references_of(definition)
+        )
 
     def _identity(self, unit: UnitPair, name: str) -> str:
         return self._build.old_name(unit, name) or f"\0new {name}"

@@ -15,10 +15,8 @@ from iced_x86 import (
     Decoder,
     FlowControl,
     Instruction,
-    InstructionInfoFactory,
     OpKind,
     Register,
-    RegisterExt,
 )
 
 from naht.elf import constants as c
@@ -81,35 +79,26 @@ class _Draft:
     def __init__(self) -> None:
         self.code = bytearray()
         self.fields: list[MovedField] = []
-        self.uses_r11 = False
 
     def branch(self, opcode: bytes, target: int) -> None:
         self.code += opcode
         self.fields.append(MovedField(len(self.code), c.R_X86_64_PLT32, target, -4))
         self.code += bytes(4)
 
-    def push_return_address(self, address: int) -> bool:
+    def push_return_address(self, address: int) -> None:
         """A moved call pushes the *old* return address: it returns into the old function, whose
-        unwind table and landing pads stay right. r11 is free at a call (psABI 1.0, 3.2.1), unless
-        these few instructions use it for themselves."""
-        if self.uses_r11:
-            return False
-        self.code += b"\x4c\x8d\x1d"  # lea r11, [rip + address]
-        self.fields.append(MovedField(len(self.code), c.R_X86_64_PC32, address, -4))
-        self.code += bytes(4) + b"\x41\x53"  # push r11
-        return True
-
-
-def _uses_r11(instruction: Instruction) -> bool:
-    used = InstructionInfoFactory().info(instruction).used_registers()
-    return any(RegisterExt.full_register(u.register) == Register.R11 for u in used)
+        unwind table and landing pads stay right. No register may be used for that, as compilers
+        know of static functions which ones they leave alone; flags are dead at a call."""
+        self.code += b"\xe8" + bytes(4)  # call the next instruction: pushes its address
+        self.code += b"\x48\x81\x04\x24"  # add qword [rsp], address - that address
+        self.fields.append(MovedField(len(self.code), c.R_X86_64_PC32, address, 4))
+        self.code += bytes(4)
 
 
 def _move(draft: _Draft, instruction: Instruction, raw: bytes, here: range) -> bool:
     mover = _MOVERS.get(instruction.flow_control)
     if mover is None or instruction.memory_base == Register.EIP:
         return False
-    draft.uses_r11 |= _uses_r11(instruction)
     return mover(draft, instruction, raw, here)
 
 
@@ -162,8 +151,7 @@ def _move_conditional(draft: _Draft, instruction: Instruction, raw: bytes, here:
 def _move_call(draft: _Draft, instruction: Instruction, _raw: bytes, here: range) -> bool:
     if instruction.op0_kind != OpKind.NEAR_BRANCH64 or instruction.near_branch64 in here:
         return False
-    if not draft.push_return_address(instruction.next_ip):
-        return False
+    draft.push_return_address(instruction.next_ip)
     draft.branch(b"\xe9", instruction.near_branch64)
     return True
 
@@ -172,8 +160,7 @@ def _move_indirect_call(draft: _Draft, instruction: Instruction, raw: bytes, her
     """`call *slot(%rip)` of code built without PLT becomes a push and `jmp *slot(%rip)`."""
     if not instruction.is_ip_rel_memory_operand or raw[-6:-4] != b"\xff\x15":
         return False
-    if not draft.push_return_address(instruction.next_ip):
-        return False
+    draft.push_return_address(instruction.next_ip)
     return _move_rip_relative(draft, instruction, raw[:-5] + b"\x25" + raw[-4:], here)
 
 

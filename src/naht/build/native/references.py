@@ -21,6 +21,7 @@ from naht.build.native.relocatable import (
 from naht.build.native.tls import TLS_TYPES, Tls
 from naht.build.native.writer import DraftRelocation
 from naht.elf import constants as c
+from naht.elf.file import Symbol
 from naht.errors import BuildRefusedError
 from naht.hotpatch.manifest import Escape
 
@@ -116,6 +117,9 @@ class References:
         return symbol, reference.target.offset, c.R_X86_64_PC32
 
     def _destination(self, chunk: Chunk, reference: Reference) -> tuple[str, int]:
+        relative = reference.use == "data" and reference.pc_relative
+        if relative and not isinstance(reference.target, Named):
+            return self._relative_entry(chunk, reference)
         match reference.target:
             case Text() | Constant() as literal:
                 return self._literal(chunk, reference, literal)
@@ -127,6 +131,30 @@ class References:
                 if thing.is_function:
                     return self._function(chunk, reference, thing, offset)
                 return self._datum(chunk, reference, thing, offset)
+
+    def _relative_entry(self, chunk: Chunk, reference: Reference) -> tuple[str, int]:
+        """An entry of a table of relative addresses is right only with its own symbol and addend,
+        as only the table's reader knows from where it counts."""
+        file = self.closure.build.file(chunk.unit)
+        anchor = file.elf.symbols[reference.relocation.symbol]
+        if pointer := self._exception_type(chunk, anchor, reference.relocation.addend):
+            return pointer, 0
+        self.escapes.data = True
+        copied = self.closure.need_section(chunk.unit, anchor.section)
+        return copied.symbol, anchor.value + reference.relocation.addend
+
+    def _exception_type(self, chunk: Chunk, anchor: Symbol, addend: int) -> str | None:
+        """Exception tables find typeinfo through a pointer, which Clang leaves unnamed in .data."""
+        if not chunk.name.startswith(".gcc_except_table"):
+            return None
+        file = self.closure.build.file(chunk.unit)
+        place = anchor.value + addend
+        for pointer in file.references_in(anchor.section, place, place + 1):
+            if pointer.type == c.R_X86_64_64 and isinstance(pointer.target, Named):
+                thing = self.linking.thing(chunk.unit, pointer.target.symbol, called=False)
+                symbol, _inside = self.linking.datum(thing, chunk.where, wide=True)
+                return self.linking.slots.pointer(symbol, pointer.target.offset)
+        return None
 
     def _literal(
         self, chunk: Chunk, reference: Reference, literal: Text | Constant
@@ -201,9 +229,7 @@ class References:
 
 
 def _takes_address(reference: Reference) -> bool:
-    if reference.use == "data":
-        return not reference.pc_relative
-    return reference.use == "address"
+    return reference.use in ("address", "data")
 
 
 def _unsupported(chunk: Chunk, reference: Reference) -> BuildRefusedError:
