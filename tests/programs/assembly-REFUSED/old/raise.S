@@ -1,0 +1,7 @@
+    .text
+    .globl raise_it
+raise_it:
+    lea 100(%rdi), %rax
+    test %rdi, %rdi
+    ret
+    .section .note.GNU-stack,"",@progbits

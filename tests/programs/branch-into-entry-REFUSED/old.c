@@ -1,0 +1,14 @@
+#include "case.h"
+
+NOINLINE long length(const volatile char *string)
+{
+    long found = 0;
+    while (string[found])
+        found++;
+    return found;
+}
+
+long answer(long n)
+{
+    return length("abcdef" + 6 - n);
+}

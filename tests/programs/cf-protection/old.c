@@ -1,0 +1,15 @@
+#include "case.h"
+
+static volatile long step = 1;
+
+NOINLINE long handle(long n)
+{
+    return n * 3 + step;
+}
+
+static long (*volatile pointer)(long) = handle;
+
+long answer(long n)
+{
+    return pointer(n);
+}

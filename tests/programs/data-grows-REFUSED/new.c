@@ -1,0 +1,9 @@
+#include "case.h"
+
+static long slots[8];
+
+long answer(long n)
+{
+    slots[n % 8] = n % 8;
+    return slots[n % 8];
+}

@@ -1,0 +1,9 @@
+#include "case.h"
+
+static long slots[4];
+
+long answer(long n)
+{
+    slots[n % 4] = n % 4;
+    return slots[n % 4];
+}

@@ -1,0 +1,35 @@
+#include <pthread.h>
+#include <unistd.h>
+
+#include "case.h"
+
+static volatile long last;
+
+NOINLINE long step(long n)
+{
+    return n + 20 + (n == 12345);
+}
+
+NOINLINE void *work_for_ever(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        last = step(3);
+        usleep(2000);
+    }
+    return 0;
+}
+
+long answer(long n)
+{
+    static pthread_t thread;
+    if (!thread)
+        pthread_create(&thread, 0, work_for_ever, 0);
+    return step(n);
+}
+
+const char *text(long n)
+{
+    (void)n;
+    return last == 13 ? "old step" : last == 23 ? "new step" : "none";
+}

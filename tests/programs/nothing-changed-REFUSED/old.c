@@ -1,0 +1,7 @@
+#include "case.h"
+
+/* Ten times. */
+long answer(long n)
+{
+    return n * 10;
+}

@@ -1,0 +1,11 @@
+#include "case.h"
+
+NOINLINE long bystander(long n)
+{
+    return n * 10 + (n == 54321);
+}
+
+long answer(long n)
+{
+    return bystander(n) + n;
+}

@@ -1,0 +1,13 @@
+#include "case.h"
+
+long side(long n);
+
+NOINLINE static long measure(long n)
+{
+    return n * 10 + (n == 12345);
+}
+
+long answer(long n)
+{
+    return side(measure(n));
+}

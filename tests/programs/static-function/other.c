@@ -1,0 +1,11 @@
+#include "case.h"
+
+static NOINLINE long validate(long n)
+{
+    return n + 100;
+}
+
+long from_other(long n)
+{
+    return validate(n);
+}

@@ -1,0 +1,13 @@
+#include "case.h"
+
+static volatile long step = 1;
+
+static NOINLINE long limited(long n)
+{
+    return n * 3 + step;
+}
+
+long answer(long n)
+{
+    return limited(n);
+}

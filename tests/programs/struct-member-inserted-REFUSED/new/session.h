@@ -1,0 +1,5 @@
+struct session {
+    long user;
+    long attempts;
+    long level;
+};

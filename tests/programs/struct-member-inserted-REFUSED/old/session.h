@@ -1,0 +1,4 @@
+struct session {
+    long user;
+    long level;
+};

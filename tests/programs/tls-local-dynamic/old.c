@@ -1,0 +1,13 @@
+#include "case.h"
+
+static __thread long seen = 3;
+static __thread long rounds;
+
+NOINLINE long tally(long n)
+{
+    rounds++;
+    seen += n;
+    return seen;
+}
+
+#include "thread_local.h"
