@@ -7,6 +7,7 @@ instruction decoder of naht[build] and runs nothing. Syntax is AT&T, as objdump 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -91,22 +92,26 @@ class Names:
         found = self._view.symbols[symbol]
         section = self._view.section(found.section)
         at = found.value + addend
-        if section.kind == "code" and section.name != ".naht.plt":
+        if section.name == ".naht.plt":
+            return Reference(f"stub {symbol}", f"<{symbol}>", "new import")
+        if section.kind == "code":
             return Reference(f"new {symbol}", f"<{symbol}>", "new in the hotpatch")
         for slot in section.relocations:
             if section.name == ".naht.got" and slot.offset == at:
                 return Reference(MOVED, f"<{self.of_symbol(slot.symbol, 0).text[1:-1]}@slot>")
-        return Reference(MOVED, f"<{symbol}{addend:+#x}>" if addend else f"<{symbol}>",
-                         string_at(section.content, at))  # fmt: skip
+        suffix = f"{addend:+#x}" if addend else ""
+        return Reference(MOVED, f"<{symbol}{suffix}>", string_at(section.content, at))
 
 
 def string_at(content: bytes, at: int) -> str:
     """The C string there, quoted, when it looks like text."""
-    end = content.find(b"\0", at, at + 200)
-    raw = content[at:end] if 0 <= at < end else b""
-    text = raw.decode("utf-8", "replace")
+    end = content.find(b"\0", at, at + 200) if at >= 0 else -1
+    try:
+        text = content[at:end].decode() if at < end else ""
+    except UnicodeDecodeError:
+        return ""
     printable = all(ch.isprintable() or ch in "\n\t\r" for ch in text)
-    return repr(text).replace("'", '"') if text and printable else ""
+    return json.dumps(text, ensure_ascii=False) if text and printable else ""
 
 
 def diff_function(function: Function, image: Image, view: HotpatchImage) -> list[DiffLine]:
