@@ -7,6 +7,7 @@ asked for, since the builder itself compiled it with `-g`.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,8 @@ from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
 from naht.build.native.relocatable import Named, Relocatable
+from naht.elf import constants as c
+from naht.elf.file import ElfFile
 from naht.errors import ToolError
 
 Entry = Any  # elftools.dwarf.die.DIE, which has no types
@@ -37,14 +40,15 @@ class DebugInfo:
     def entries(self) -> tuple[Entry, ...]:
         try:
             return tuple(self._read())
-        except (ELFError, DWARFError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except (ELFError, DWARFError, ValueError, KeyError, IndexError,
+                AttributeError, struct.error) as error:  # fmt: skip
             raise ToolError(
                 f"The debug information of {self.view.path} can't be read: {error}.",
                 "Build with a compiler that writes DWARF 4 or 5 (gcc 8+, clang 10+).",
             ) from error
 
     def _read(self) -> Iterator[Entry]:
-        elf = ELFFile(io.BytesIO(bytes(self.view.elf.data)))
+        elf = ELFFile(io.BytesIO(without_tls_relocations(self.view.elf)))
         if not elf.has_dwarf_info(strict=True):
             return
         for unit in elf.get_dwarf_info(relocate_dwarf_sections=True).iter_CUs():
@@ -98,6 +102,21 @@ class DebugInfo:
             for r in self.view.references(section.index)
             if isinstance(r.target, Named)
         }
+
+
+def without_tls_relocations(elf: ElfFile) -> bytes:
+    """The object with the offsets of thread-local variables in its debug sections left at 0.
+
+    pyelftools refuses these relocations; nobody here asks where in its block such a variable is.
+    """
+    data = bytearray(elf.data)
+    for section in elf.sections:
+        if section.type == c.SHT_RELA and section.name.startswith(".rela.debug_"):
+            for entry in range(section.offset, section.offset + section.size, section.entry_size):
+                (kind,) = struct.unpack_from("<I", data, entry + 8)
+                if kind in (c.R_X86_64_DTPOFF32, c.R_X86_64_DTPOFF64):
+                    struct.pack_into("<I", data, entry + 8, c.R_X86_64_NONE)
+    return bytes(data)
 
 
 def text(entry: Entry, attribute: str) -> str:
