@@ -10,9 +10,9 @@ import errno
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from naht import _core
-from naht._core import CommitResult
 from naht.domain.process import ProcessKey
 from naht.errors import TargetGoneError, TargetRefusedError, ToolError
 from naht.live.native import procfs, threads
@@ -20,6 +20,9 @@ from naht.live.native.gadgets import Gadgets, find_gadgets
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
 from naht.live.native.threads import Candidate
+
+if TYPE_CHECKING:
+    from naht._core import CommitResult  # a shape, which the compiled module does not carry
 
 SYS_MMAP, SYS_MUNMAP = 9, 11
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4

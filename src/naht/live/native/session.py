@@ -11,8 +11,8 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from naht._core import CommitResult
 from naht.errors import BusyError, TargetRefusedError, ToolError
 from naht.live.engine import RetryPolicy
 from naht.live.native import procfs
@@ -20,6 +20,9 @@ from naht.live.native import record as records
 from naht.live.native.memory import TargetMemory
 from naht.live.native.record import Record
 from naht.live.native.remote import Remote
+
+if TYPE_CHECKING:
+    from naht._core import CommitResult  # a shape, which the compiled module does not carry
 
 Range = tuple[int, int]
 Write = tuple[int, bytes]
