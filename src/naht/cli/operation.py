@@ -17,7 +17,7 @@ from types import FrameType
 
 from naht.cli import exit_codes
 from naht.cli.documents import OperationSummary
-from naht.cli.terminal import Style, clean, is_terminal, paint, symbols, write
+from naht.cli.terminal import Style, clean, clean_command, is_terminal, paint, symbols, write
 from naht.cli.units import count, duration, memory
 from naht.domain.process import GOOD_OUTCOMES, ProcessKey, ProcessOutcome
 from naht.errors import NahtError, NothingToDoError
@@ -199,7 +199,7 @@ def outcome_lines(outcome: ProcessOutcome) -> list[str]:
     """One process: what happened, in figures; then why, what to know, and what to do."""
     mark, style = _STYLE[outcome.outcome]
     head = paint(f"{symbols()[mark]} {outcome.outcome:<{_WIDEST}}", style)
-    who = f"{outcome.key.pid:>7}  {clean(outcome.command)[:40] or '?'}"
+    who = f"{outcome.key.pid:>7}  {clean_command(outcome.command)}"
     lines = [f"{head}  {who}  {paint(figures(outcome), 'dim')}".rstrip()]
     if outcome.cause:
         reason = paint(f" [{clean(outcome.reason)}]" if outcome.reason else "", "dim")

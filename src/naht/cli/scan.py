@@ -11,7 +11,7 @@ from naht.cli.documents import ScanDocument
 from naht.cli.hotpatch_argument import load_for_reading, refer_to
 from naht.cli.operation import add_json_argument, make_engine, parse_pid
 from naht.cli.output import Cell, Table, print_document, print_table
-from naht.cli.terminal import Style, clean, paint, write
+from naht.cli.terminal import Style, clean, clean_command, paint, write
 from naht.cli.units import count
 from naht.domain.process import ScannedObject, ScannedProcess
 from naht.errors import TargetGoneError
@@ -88,7 +88,7 @@ def is_notable(scanned: ScannedObject, *, fitting_only: bool) -> bool:
 def add_row(table: Table, process: ScannedProcess, scanned: ScannedObject) -> None:
     table.add(
         str(process.key.pid),
-        process.command,
+        clean_command(process.command),
         state_cell(scanned),
         Cell(scanned.object.build_id[:16], "dim"),
         scanned.object.path,
@@ -119,6 +119,6 @@ def print_summary(processes: Sequence[ScannedProcess], *, fitting_only: bool) ->
     write(paint(", ".join(parts), "bold"))
     unread = [p for p in processes if p.error]
     for process in unread[:10]:
-        write(f"  {process.key.pid} {clean(process.command)}: {clean(process.error)}")
+        write(f"  {process.key.pid} {clean_command(process.command)}: {clean(process.error)}")
     if len(unread) > 10:
         write(f"  … and {len(unread) - 10} more that could not be read")

@@ -9,7 +9,7 @@ from naht.cli import exit_codes
 from naht.cli.documents import StatusDocument
 from naht.cli.operation import add_json_argument, make_engine, parse_pid
 from naht.cli.output import Cell, Table, print_document, print_table
-from naht.cli.terminal import Style, clean, paint, write
+from naht.cli.terminal import Style, clean, clean_command, paint, write
 from naht.cli.units import count, memory
 from naht.domain.process import HotpatchInProcess, ProcessState
 
@@ -74,7 +74,9 @@ def print_states(states: Sequence[ProcessState]) -> None:
         for hotpatch in state.hotpatches:
             add_row(table, state, hotpatch)
         if not state.hotpatches and not state.error:
-            table.add(str(state.key.pid), state.command, Cell("none", "dim"), *[""] * 5)
+            table.add(
+                str(state.key.pid), clean_command(state.command), Cell("none", "dim"), *[""] * 5
+            )
     if table.rows:
         print_table(table)
     elif not states:
@@ -86,7 +88,7 @@ def print_states(states: Sequence[ProcessState]) -> None:
 def add_row(table: Table, state: ProcessState, hotpatch: HotpatchInProcess) -> None:
     table.add(
         str(state.key.pid),
-        state.command,
+        clean_command(state.command),
         Cell(hotpatch.id or "?", "name"),
         Cell(hotpatch.state, _STYLE[hotpatch.state]),
         str(hotpatch.level) if hotpatch.id else "",
@@ -100,7 +102,7 @@ def remarks(states: Sequence[ProcessState]) -> list[str]:
     """What does not fit into the table: unreadable processes, details, threads in old code."""
     lines = []
     for state in states:
-        who = f"{state.key.pid} {clean(state.command)}"
+        who = f"{state.key.pid} {clean_command(state.command)}"
         if state.error:
             lines.append(f"{paint(who, 'bad')}: {clean(state.error)}")
         for hotpatch in state.hotpatches:

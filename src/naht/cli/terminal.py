@@ -54,6 +54,12 @@ def clean(text: str) -> str:
     return "".join(c if _is_harmless(c) else _escape(c) for c in text)
 
 
+def clean_command(command: str, width: int = 40) -> str:
+    """A process's command line, for people: they know it by its beginning."""
+    text = clean(command) or "?"
+    return text if len(text) <= width else text[: width - 1] + ("…" if symbols_fit() else "+")
+
+
 def _is_harmless(character: str) -> bool:
     # Cc: control, Cf: format (bidi overrides), Cs: surrogates, Co/Cn: private and unassigned,
     # Zl/Zp: line and paragraph separators.
@@ -89,8 +95,12 @@ def warn(text: str) -> None:
     write(paint("warning: ", "bad", sys.stderr) + paint(text, "bad", sys.stderr), sys.stderr)
 
 
+def symbols_fit(stream: TextIO | None = None) -> bool:
+    encoding = (stream or sys.stdout).encoding or ""
+    return encoding.lower().replace("-", "") == "utf8"
+
+
 def symbols(stream: TextIO | None = None) -> dict[str, str]:
-    target = stream or sys.stdout
-    if (target.encoding or "").lower().replace("-", "") == "utf8":
+    if symbols_fit(stream):
         return {"good": "✓", "bad": "✗", "neutral": "·", "arrow": "→"}
     return {"good": "+", "bad": "x", "neutral": "-", "arrow": "->"}
