@@ -78,7 +78,9 @@ def test_a_cause_of_several_lines_stays_readable(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_words: list[str]) -> int:
-        raise BuildRefusedError("layout", "struct a grew.\nstruct \x1bb grew.", "Do.", where="a.c:3")
+        raise BuildRefusedError(
+            "layout", "struct a grew.\nstruct \x1bb grew.", "Do.", where="a.c:3"
+        )
 
     monkeypatch.setattr("naht.cli.main.dispatch", refuse)
     assert main([]) == 4
@@ -122,7 +124,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "naht", "--help"], stdout=writing, stderr=subprocess.PIPE, check=False
+        [sys.executable, "-m", "naht", "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")

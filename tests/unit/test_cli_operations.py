@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from naht.domain.process import (
     ScannedObject,
     ScannedProcess,
 )
+from naht.hotpatch.verified import VerifiedHotpatch
+from naht.live.engine import RetryPolicy
 from scripts.write_schemas import schema_text
 from tests.builders.scripted_engine import ScriptedEngine
 from tests.builders.small_hotpatch import SmallHotpatch
@@ -307,3 +311,38 @@ def test_every_outcome_has_a_line(
     assert main(["apply", str(small_hotpatch.path), "--all", "--unsigned-dev"]) == 8
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[1] for line in lines if line.endswith("  s")} == set(OUTCOMES)
+
+
+class InterruptedEngine(ScriptedEngine):
+    """Somebody presses Ctrl-C (or sends SIGTERM) while the first process is being changed."""
+
+    signal_number = signal.SIGINT
+
+    def apply(
+        self, hotpatch: VerifiedHotpatch, key: ProcessKey, *, retry: RetryPolicy, dry_run: bool
+    ) -> ProcessOutcome:
+        outcome = super().apply(hotpatch, key, retry=retry, dry_run=dry_run)
+        os.kill(os.getpid(), self.signal_number)
+        time.sleep(0.01)  # as long as a real process takes, so that there is a "meanwhile"
+        return outcome
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_reports_what_was_done_and_begins_nothing_more(
+    number: signal.Signals,
+    small_hotpatch: SmallHotpatch,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = [ProcessOutcome(ProcessKey(n, 1), "s", "SMALL-1", "applied") for n in range(1, 501)]
+    engine = InterruptedEngine(outcomes={o.key.pid: o for o in many})
+    engine.signal_number = number
+    use(monkeypatch, engine)
+    before = signal.getsignal(number)
+    assert main(["apply", str(small_hotpatch.path), "--all", "--unsigned-dev", "--json"]) == 130
+    document = answer(capsys)
+    assert (document["interrupted"], document["exit_code"]) == (True, 130)
+    reported = {p["key"]["pid"] for p in document["processes"]}
+    assert reported == {call[1] for call in engine.calls}
+    assert 0 < len(reported) < len(many)
+    assert signal.getsignal(number) is before
