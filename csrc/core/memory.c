@@ -68,9 +68,23 @@ int naht_poke(pid_t thread, uint64_t address, const void *data, size_t size)
     return 0;
 }
 
+/* process_vm_readv keeps to the page protection, which a record (-w-p) forbids to read. */
+static size_t read_forced(pid_t pid, uint64_t address, void *buffer, size_t size)
+{
+    int memory = naht_open_memory(pid);
+    if (memory < 0)
+        return 0;
+    ssize_t got = pread(memory, buffer, size, (off_t)address);
+    close(memory);
+    return got > 0 ? (size_t)got : 0;
+}
+
 size_t naht_read(pid_t pid, uint64_t address, void *buffer, size_t size)
 {
     struct iovec local = {buffer, size}, remote = {(void *)address, size};
     ssize_t got = process_vm_readv(pid, &local, 1, &remote, 1, 0);
-    return got > 0 ? (size_t)got : 0;
+    size_t have = got > 0 ? (size_t)got : 0;
+    if (have < size)
+        have += read_forced(pid, address + have, (uint8_t *)buffer + have, size - have);
+    return have;
 }
