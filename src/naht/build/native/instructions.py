@@ -46,6 +46,12 @@ def decode(code: bytes, base: int) -> Iterator[Instruction]:
     yield from Decoder(64, code, DecoderOptions.NONE, ip=base)
 
 
+def displacement_offset(code: bytes, base: int) -> int:
+    """Where in its own bytes an instruction's displacement is."""
+    decoder = Decoder(64, code, DecoderOptions.NONE, ip=base)
+    return int(decoder.get_constant_offsets(decoder.decode()).displacement_offset)
+
+
 def field_uses(code: bytes, base: int, fields: list[int]) -> dict[int, FieldUse]:
     """For each offset in `fields` (ascending, counted like `base`) the instruction it lies in."""
     found: dict[int, FieldUse] = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from iced_x86 import Instruction, Mnemonic
 
-from naht.build.native.instructions import decode, is_near_branch
+from naht.build.native.instructions import decode, displacement_offset, is_near_branch
 from naht.build.native.meaning import Meaning, Meanings
 from naht.build.native.names import family
 from naht.build.native.relocatable import Definition, Named, Place, Reference, Relocatable
@@ -112,6 +112,9 @@ class Labels:
             if family(str(meaning[1])) == family(name):
                 return ("label", bisect_left(self._offsets, meaning[2]))
             return ("symbol", family(str(meaning[1])), meaning[2])
+        if len(meaning) == 3 and meaning[0] == "anonymous" and isinstance(meaning[1], bytes):
+            # Sections apart have other alignments, so other zeros at the end count as padding.
+            meaning = ("anonymous", meaning[1].rstrip(b"\0"), meaning[2])
         return tuple(self.relabel(m) if isinstance(m, tuple) else m for m in meaning)
 
 
@@ -150,6 +153,10 @@ def _step(
         at = field.field - instruction.ip
         body[at : at + field.size] = bytes(field.size)
     if reference is None and instruction.is_ip_rel_memory_operand:
+        # The assembler resolves what lies in the same section (the address of a static function);
+        # with sections apart the same field has a relocation, and is blank.
         destination = (function.section, instruction.memory_displacement)
-        return Step(start, int(instruction.mnemonic), None, destination)
+        at = displacement_offset(bytes(body), instruction.ip)
+        body[at : at + 4] = bytes(4)
+        return Step(start, bytes(body), None, destination)
     return Step(start, bytes(body), reference, None)
