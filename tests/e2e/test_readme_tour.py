@@ -26,8 +26,9 @@ class Step:
     expected: list[str] = field(default_factory=list)
 
 
-def tour() -> list[Step]:
-    _, _, after = (ROOT / "README.md").read_text().partition("## A tour\n")
+def tour(port: int) -> list[Step]:
+    text = (ROOT / "README.md").read_text().replace("4711", str(port))
+    _, _, after = text.partition("## A tour\n")
     section, _, _ = after.partition("\n## ")
     steps: list[Step] = []
     for line in "".join(_BLOCK.findall(section)).splitlines():
@@ -39,12 +40,16 @@ def tour() -> list[Step]:
 
 
 def pattern(expected: list[str]) -> str:
-    """A line of "..." stands for any lines, "..." inside of one for any text."""
-    lines = [
-        r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n"
-        for line in expected
-    ]
-    return "".join(lines)
+    """A line of "..." stands for any lines, "..." inside of one for any text; the width of columns
+    depends on what is in them."""
+    return "".join(
+        r"(?:.*\n)*?" if line == "..." else line_pattern(line) + r"\n" for line in expected
+    )
+
+
+def line_pattern(line: str) -> str:
+    words = [re.escape(word).replace(r"\.\.\.", ".*") for word in line.split()]
+    return r"\s*" + r"\s+".join(words)
 
 
 def shell_script(steps: list[Step]) -> str:
@@ -56,10 +61,10 @@ def shell_script(steps: list[Step]) -> str:
 
 
 def run_in_one_shell(steps: list[Step], folder: Path) -> list[tuple[int, str]]:
-    script = shell_script(steps).replace("4711", str(free_port()))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "LC_ALL": "C.UTF-8"}
     shell = subprocess.Popen(
-        ["bash", "-c", script], cwd=folder, env=os.environ | {"PATH": path, "LC_ALL": "C.UTF-8"},
+        ["bash", "-c", shell_script(steps)], cwd=folder, env=environment,
         stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -71,7 +76,7 @@ def run_in_one_shell(steps: list[Step], folder: Path) -> list[tuple[int, str]]:
 
 
 def test_the_tour_is_true(tmp_path: Path) -> None:
-    steps = tour()
+    steps = tour(free_port())
     assert any("naht apply" in step.command for step in steps)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     results = run_in_one_shell(steps, tmp_path)

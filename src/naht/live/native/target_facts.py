@@ -7,6 +7,7 @@ filters, which the kernel gives to a tracer alone; it is done only where there a
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -117,13 +118,14 @@ def forced_access_works() -> bool:
     """
     import mmap  # noqa: PLC0415
 
-    name = "naht-probe"
+    # Of this thread alone: others may look for theirs at the same time.
+    name = f"naht-probe-{threading.get_native_id()}"
     file = os.memfd_create(name)
     try:
         os.ftruncate(file, PAGE)
         with mmap.mmap(file, PAGE, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as page:
             own = procfs.read_maps(os.getpid())
-            address = next((m.start for m in own if m.path.startswith(f"/memfd:{name}")), 0)
+            address = next((m.start for m in own if m.path.startswith(f"/memfd:{name} ")), 0)
             return _write_own(address, b"naht") and page[:4] == b"naht"
     finally:
         os.close(file)
