@@ -22,6 +22,7 @@ from naht.errors import ToolError
 
 Entry = Any  # elftools.dwarf.die.DIE, which has no types
 
+SHF_COMPRESSED = 0x800
 DW_OP_ADDR, DW_OP_ADDRX = 0x03, 0xA1
 DW_OP_FORM_TLS_ADDRESS, DW_OP_GNU_PUSH_TLS_ADDRESS = 0x9B, 0xE0
 SCOPES = frozenset(
@@ -55,6 +56,19 @@ class DebugInfo:
             for entry in unit.iter_DIEs():
                 if not entry.is_null():
                     yield entry
+
+    def _relocated(self) -> bytes:
+        """The file with offsets between debug sections filled in. pyelftools would do so, but
+        gives up on the relocations of thread-local variables."""
+        image = bytearray(self.view.elf.data)
+        symbols = self.view.elf.symbols
+        for section in self.view.elf.sections:
+            if section.name.startswith(".debug_") and not section.flags & SHF_COMPRESSED:
+                for reference in self.view.references(section.index):
+                    value = symbols[reference.relocation.symbol].value + reference.relocation.addend
+                    at, size = section.offset + reference.field, reference.size
+                    image[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
+        return bytes(image)
 
     @cached_property
     def compilation_directory(self) -> str:

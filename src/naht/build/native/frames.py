@@ -14,7 +14,8 @@ from naht.elf.file import malformed
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One FDE. `rules` are its bytes after the CIE pointer, with relocated fields zeroed."""
+    """One FDE. `rules` are its bytes after the CIE pointer, relocated fields zeroed, without
+    padding."""
 
     section: int
     start: int
@@ -88,7 +89,7 @@ def _zeroed(raw: bytes, start: int, end: int, references: tuple[Reference, ...])
     for reference in references:
         low = max(reference.field - start, 0)
         body[low : low + reference.size] = bytes(reference.size)
-    return bytes(body)
+    return bytes(body).rstrip(b"\0")  # DW_CFA_nop up to the section's alignment
 
 
 def _name(reference: Reference) -> str:

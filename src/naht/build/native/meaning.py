@@ -169,7 +169,9 @@ class Meanings:
             place = frame.lsda.target
             owner = _unnamed_owner(frame.section, frame.lsda.field)
             end = self._piece_end(place.section, place.offset, owner)
-            table = self._extent(place.section, place.offset, end, definition.name)
+            table = self._without_padding(
+                place.section, self._extent(place.section, place.offset, end, definition.name)
+            )
         return frame.rules, frame.common, frame.personality, table
 
 
