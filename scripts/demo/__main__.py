@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +60,10 @@ def main() -> int:
         with running(screen, case, prepared) as story:
             show_the_hole(story)
             build_and_inspect(story)
-            first = apply_and_look(story)
+            apply_and_look(story)
             revert_and_look(story)
-            again = apply_again(story)
-            summarise(story, first, again, time.monotonic() - began)
+            applied = apply_again(story)
+            summarise(story, applied, time.monotonic() - began)
     except DemoFailedError as error:
         screen.failure(str(error))
         return 1
@@ -128,15 +128,12 @@ def build_and_inspect(story: Story) -> None:
     story.naht.show("inspect", story.hotpatch)
 
 
-def apply_and_look(story: Story) -> Any:
+def apply_and_look(story: Story) -> None:
     story.screen.step("Into the running server")
-    before = _look(story)
     story.naht.show("apply", story.hotpatch, "--pid", *story.pids, "--unsigned-dev")
-    after = _look(story)
     story.naht.show("status", "--pid", *story.pids)
     _check_status(story, "active")
     expect(story, "closed")
-    return [evidence.new_bytes(*pair) for pair in zip(before, after, strict=True)]
 
 
 def revert_and_look(story: Story) -> None:
@@ -156,11 +153,12 @@ def apply_again(story: Story) -> Any:
     return document
 
 
-def summarise(story: Story, new_bytes: list[int], applied: Any, seconds: float) -> None:
+def summarise(story: Story, applied: Any, seconds: float) -> None:
     final = _load_so_far(story)
     processes = _look(story)
     _check_same_server(story, processes, final)
-    pauses = [process["pause_ns"] / 1000 for process in applied["processes"]]
+    pauses = {process["key"]["pid"]: process["pause_ns"] / 1000 for process in applied["processes"]}
+    new_bytes = [evidence.new_bytes(*pair) for pair in zip(story.started, processes, strict=True)]
     threads = sum(process.threads for process in processes)
     story.screen.summary(
         f"{story.prepared.advisory} is closed in a server that never stopped",
@@ -170,12 +168,17 @@ def summarise(story: Story, new_bytes: list[int], applied: Any, seconds: float) 
             ("requests", f"{final.requests:,} answered, {final.failures} failed"),
             ("connections", f"{len(final.ports)} open since the start, the same sockets"),
             ("slowest answer", f"{story.slowest_us / 1000:.1f} ms while naht applied"),
-            ("pause", " · ".join(f"{pause:.0f} µs" for pause in pauses) + " (a process each)"),
-            ("extra memory", " · ".join(f"{size // 1024} KiB" for size in new_bytes)),
+            ("pause", _each(f"{pauses[pid]:,.0f} µs" for pid in story.server.pids)),
+            ("extra memory", _each(f"{size // 1024} KiB" for size in new_bytes)),
             ("hole", "open → closed → open (reverted) → closed"),
             ("in all", f"{seconds:.0f} s"),
         ],
     )
+
+
+def _each(figures: Iterable[str]) -> str:
+    """One for each process, in the order of the PIDs above it."""
+    return " · ".join(figures)
 
 
 def expect(story: Story, finding: Finding) -> None:

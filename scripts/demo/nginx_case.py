@@ -99,7 +99,8 @@ class NginxCase:
             CONFIGURATION.format(port=port, workers=WORKERS, user=_user_line())
         )
         process = subprocess.Popen(
-            [prepared.folder / prepared.server, "-p", f"{run}/", "-c", "nginx.conf"],
+            ["nginx", "-p", f"{run}/", "-c", "nginx.conf"],
+            executable=prepared.folder / prepared.server,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:

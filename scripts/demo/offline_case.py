@@ -73,8 +73,9 @@ class OfflineCase:
         run.mkdir(parents=True, exist_ok=True)
         port = free_port()
         process = subprocess.Popen(
-            [prepared.folder / prepared.server, str(port)], cwd=run, stdin=subprocess.DEVNULL
-        )
+            ["pinboard", str(port)], executable=prepared.folder / prepared.server, cwd=run,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
         if not _answers(port, process):
             stop_process(process)
             raise CaseUnavailableError("The bundled server did not start.")
