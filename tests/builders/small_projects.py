@@ -195,7 +195,8 @@ def write_project(folder: Path, files: Mapping[str, str]) -> Path:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        if not path.is_file() or path.read_text() != content:
+            path.write_text(content)
     return folder
 
 

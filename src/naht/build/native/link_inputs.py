@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from naht.build.native.archives import read_archive
-from naht.build.native.link_map import LinkMap, read_link_map
+from naht.build.native.link_map import InputSection, LinkMap, read_link_map
 from naht.build.native.recording import Invocation
+from naht.build.native.same_name_members import tell_apart
 from naht.build.native.units import Compilation, Link, LinkedInput, code_view, relative
 from naht.elf import constants as c
 from naht.elf.file import ElfFile
@@ -24,7 +26,9 @@ from naht.errors import BuildRefusedError
 def read_link(invocation: Invocation, compilations: Sequence[Compilation], tree: Path) -> Link:
     link_map = open_link(invocation)
     earlier = [x for x in compilations if x.invocation.id < invocation.id]
-    inputs = InputReader(invocation, earlier, tree).read(link_map)
+    reader = InputReader(invocation, earlier, tree)
+    link_map = reader.with_members_apart(link_map)
+    inputs = reader.read(link_map)
     compiled = {i.key: i.compilation for i in inputs if i.compilation}
     return Link(invocation, invocation.outputs[0].copy, link_map, inputs, compiled)
 
@@ -69,12 +73,29 @@ class InputReader:
         ]
         return self._with_temporaries([i for i in found if i is not None])
 
+    def with_members_apart(self, link_map: LinkMap) -> LinkMap:
+        """The map with members of one name numbered as in their archive."""
+        groups: dict[tuple[str, str], list[InputSection]] = {}
+        for section in link_map.inputs:
+            groups.setdefault((section.file, section.member), []).append(section)
+        for (file, member), sections in groups.items():
+            path = self._path(file)
+            copy = self._kept.get(path)
+            if member and copy:
+                same = self._members(path, copy).get(member, [])
+                if len(set(same)) > 1:
+                    groups[file, member] = tell_apart(member, same, sections)
+        return replace(link_map, inputs=tuple(s for group in groups.values() for s in group))
+
+    def _path(self, file: str) -> Path:
+        return Path(os.path.normpath(self._link.cwd / file))
+
     def compiled_of_all_loaded(self, link_map: LinkMap) -> dict[str, Compilation]:
         """Of every object and archive member that was loaded, whether its sections were kept or
         went into link-time optimisation."""
         found: dict[str, Compilation] = {}
         for file in dict.fromkeys(link_map.loaded):
-            path = Path(os.path.normpath(self._link.cwd / file))
+            path = self._path(file)
             if copy := self._kept.get(path):
                 for member, content in self._contents(path, copy):
                     if made := self._compilation(path, member, content):
@@ -92,7 +113,7 @@ class InputReader:
 
     def _input(self, name: tuple[str, str]) -> LinkedInput | None:
         file, member = name
-        path = Path(os.path.normpath(self._link.cwd / file))
+        path = self._path(file)
         copy = self._kept.get(path) or path
         if not copy.is_file():
             raise _gap(f"{file} was linked and is gone now")
@@ -103,28 +124,30 @@ class InputReader:
         return LinkedInput(key, name, content, self._compilation(path, member, content))
 
     def _member(self, path: Path, copy: Path, member: str) -> bytes:
+        members = self._members(path, copy)
+        name, _, number = member.rpartition("#")
+        if member not in members and name in members and number.isdigit():
+            return members[name][int(number)]
+        if member not in members:
+            raise _gap(f"{path.name} holds no {member}")
+        return members[member][0]
+
+    def _members(self, path: Path, copy: Path) -> dict[str, list[bytes]]:
         if path not in self._archives:
             members: dict[str, list[bytes]] = {}
             for entry in read_archive(copy, path):
                 members.setdefault(entry.name, []).append(entry.content)
             self._archives[path] = members
-        candidates = self._archives[path].get(member, [])
-        if len(set(candidates)) != 1:
-            what = "holds no" if not candidates else "holds several"
-            raise BuildRefusedError(
-                "archive-member",
-                f"{path.name} {what} {member}, so what was linked is unclear.",
-                "Give the sources of the library different names.",
-                where=str(path),
-            )
-        return candidates[0]
+        return self._archives[path]
 
     def _compilation(self, path: Path, member: str, content: bytes) -> Compilation | None:
-        if not member and path in self._by_output:
-            return _unaltered(self._by_output[path], content)
         same = self._by_content.get(hashlib.sha256(content).digest(), ())
         named = [x for x in same if x.output and x.output.name == (member or path.name)]
-        return next(iter((*named, *same)), None)
+        here = [x for x in same if x.output == path]
+        made = next(iter((*reversed(here), *named, *same)), None)
+        if made is None and not member and path in self._by_output:
+            return _unaltered(self._by_output[path], content)
+        return made
 
     @cached_property
     def _by_content(self) -> dict[bytes, list[Compilation]]:
@@ -140,7 +163,7 @@ class InputReader:
         unknown = [
             i for i in inputs
             if i.compilation is None and not i.name[1] and i.key.startswith("/")
-            and Path(os.path.normpath(self._link.cwd / i.name[0])) in self._kept
+            and self._path(i.name[0]) in self._kept
         ]  # fmt: skip
         if not own or len(own) != len(unknown):
             return tuple(inputs)

@@ -28,8 +28,8 @@ def _apply(tree: Path, patch: Path) -> None:
     # Fuzz 0: a hunk whose surroundings differ may land in the wrong function. Unified diffs only:
     # an ed-style patch would run a program.
     command = ["patch", f"-p{strip}", "--unified", "--forward", "--batch", "--fuzz=0",
-               "--no-backup-if-mismatch", "--reject-file=-", "-d", tree,
-               "-i", patch.absolute()]  # fmt: skip
+               "--no-backup-if-mismatch", "--reject-file=-", "-d", str(tree),
+               "-i", str(patch.absolute())]  # fmt: skip
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False

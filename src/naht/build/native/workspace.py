@@ -20,21 +20,31 @@ from naht.errors import UsageError
 
 @contextmanager
 def open_workspace(key: str, keep: Path | None, progress: Callable[[str], None]) -> Iterator[Path]:
-    """An empty private directory; removed at the end unless it is the one to keep."""
-    path = keep.absolute() if keep else Path(tempfile.gettempdir()).resolve() / f"naht-{key[:16]}"
-    if re.search(r"[\s:]", str(path)):
-        raise UsageError(
-            f"The work directory {path} has a blank or a colon in its name.",
-            "Set TMPDIR to a directory without either.",
-        )
+    """An empty private directory; at the end removed, or moved to `keep`."""
+    path = Path(tempfile.gettempdir()).resolve() / f"naht-{key[:16]}"
+    _check_names(path, keep)
     lock = _lock(path, progress)
     try:
         _empty(path)
         yield path
     finally:
-        if keep is None:
+        if keep is not None:
+            shutil.move(path, keep)
+        else:
             shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
+
+
+def _check_names(path: Path, keep: Path | None) -> None:
+    if re.search(r"[\s:]", str(path)):
+        raise UsageError(
+            f"The work directory {path} has a blank or a colon in its name.",
+            "Set TMPDIR to a directory without either.",
+        )
+    if keep is not None and (keep.exists() or not keep.absolute().parent.is_dir()):
+        raise UsageError(
+            f"{keep} exists, or its parent does not.", "Give --keep a new name in a directory."
+        )
 
 
 def _lock(path: Path, progress: Callable[[str], None]) -> int:
