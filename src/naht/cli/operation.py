@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FrameType
+from typing import NamedTuple
 
 from naht.cli import exit_codes
 from naht.cli.documents import OperationSummary
@@ -25,8 +26,7 @@ from naht.live.engine import Engine, RetryPolicy
 from naht.live.fleet import Operation, Search, run_everywhere, run_on
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     outcomes: tuple[ProcessOutcome, ...]
     summary: OperationSummary
     exit_code: int

@@ -7,8 +7,7 @@ when it draws. Callers give cleaned or trusted text: see `terminal.clean`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from naht.cli.terminal import Style, clean, colours, is_terminal, write
 
@@ -16,19 +15,18 @@ if TYPE_CHECKING:
     from naht.cli.documents import Document
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     text: str
     style: Style | None = None
 
 
-@dataclass
 class Table:
-    """`right` names the columns to align right; the last column takes what room is left."""
+    """`right` names the columns to align right."""
 
-    columns: Sequence[str]
-    right: Sequence[str] = ()
-    rows: list[list[Cell]] = field(default_factory=list)
+    def __init__(self, columns: Sequence[str], right: Sequence[str] = ()) -> None:
+        self.columns = columns
+        self.right = right
+        self.rows: list[list[Cell]] = []
 
     def add(self, *cells: Cell | str) -> None:
         self.rows.append([c if isinstance(c, Cell) else Cell(c) for c in cells])
