@@ -43,6 +43,7 @@ class Story:
     hotpatch: str = "fix.naht"
     started: list[evidence.Process] = field(default_factory=list)
     ports: tuple[int, ...] = ()
+    grown: list[int] = field(default_factory=list)  # bytes that naht left mapped, per process
     slowest_us: int = 0  # the longest that a client waited while the last apply ran
 
     @property
@@ -130,7 +131,8 @@ def build_and_inspect(story: Story) -> None:
 
 def apply_and_look(story: Story) -> None:
     story.screen.step("Into the running server")
-    story.naht.show("apply", story.hotpatch, "--pid", *story.pids, "--unsigned-dev")
+    with measuring_memory(story):
+        story.naht.show("apply", story.hotpatch, "--pid", *story.pids, "--unsigned-dev")
     story.naht.show("status", "--pid", *story.pids)
     _check_status(story, "active")
     expect(story, "closed")
@@ -138,7 +140,9 @@ def apply_and_look(story: Story) -> None:
 
 def revert_and_look(story: Story) -> None:
     story.screen.step("And out again")
-    story.naht.show("revert", _hotpatch_id(story), "--pid", *story.pids)
+    name = _hotpatch_id(story)
+    with measuring_memory(story):
+        story.naht.show("revert", name, "--pid", *story.pids)
     expect(story, "open")
 
 
@@ -146,7 +150,8 @@ def apply_again(story: Story) -> Any:
     story.screen.step("And in again, this time with the figures in a file")
     words = ("apply", story.hotpatch, "--pid", *story.pids, "--unsigned-dev", "--json")
     _load_so_far(story)
-    document = story.naht.show_into("applied.json", *words)
+    with measuring_memory(story):
+        document = story.naht.show_into("applied.json", *words)
     story.slowest_us = _load_so_far(story).slowest_us
     _check_status(story, "active")
     expect(story, "closed")
@@ -158,7 +163,6 @@ def summarise(story: Story, applied: Any, seconds: float) -> None:
     processes = _look(story)
     _check_same_server(story, processes, final)
     pauses = {process["key"]["pid"]: process["pause_ns"] / 1000 for process in applied["processes"]}
-    new_bytes = [evidence.new_bytes(*pair) for pair in zip(story.started, processes, strict=True)]
     threads = sum(process.threads for process in processes)
     story.screen.summary(
         f"{story.prepared.advisory} is closed in a server that never stopped",
@@ -169,11 +173,20 @@ def summarise(story: Story, applied: Any, seconds: float) -> None:
             ("connections", f"{len(final.ports)} open since the start, the same sockets"),
             ("slowest answer", f"{story.slowest_us / 1000:.1f} ms while naht applied"),
             ("pause", _each(f"{pauses[pid]:,.0f} µs" for pid in story.server.pids)),
-            ("extra memory", _each(f"{size // 1024} KiB" for size in new_bytes)),
+            ("extra memory", _each(f"{size // 1024} KiB" for size in story.grown)),
             ("hole", "open → closed → open (reverted) → closed"),
             ("in all", f"{seconds:.0f} s"),
         ],
     )
+
+
+@contextmanager
+def measuring_memory(story: Story) -> Iterator[None]:
+    """What the block adds; the server's own stacks and heaps come and go at other times, too."""
+    before = _look(story)
+    yield
+    added = [b.anonymous - a.anonymous for a, b in zip(before, _look(story), strict=True)]
+    story.grown = [sum(pair) for pair in zip(story.grown or [0] * len(added), added, strict=True)]
 
 
 def _each(figures: Iterable[str]) -> str:

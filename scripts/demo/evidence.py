@@ -19,7 +19,7 @@ class Process:
     start_time: int  # clock ticks since boot; a PID that was given anew has another one
     threads: int
     connections: frozenset[tuple[int, int]]  # (client's port, the kernel's inode of the socket)
-    mappings: frozenset[tuple[int, int, str]]  # start, end, permissions; what has no name only
+    anonymous: int  # bytes that are mapped from no file and have no name
 
 
 def look_at(pids: Iterable[int], port: int) -> tuple[Process, ...]:
@@ -35,11 +35,6 @@ def identities(processes: Iterable[Process]) -> list[tuple[int, int]]:
     return [(process.pid, process.start_time) for process in processes]
 
 
-def new_bytes(before: Process, after: Process) -> int:
-    """Anonymous memory that is mapped now and was not before."""
-    return sum(end - start for start, end, _ in after.mappings - before.mappings)
-
-
 def _look_at_one(pid: int, clients: dict[int, int]) -> Process:
     folder = Path(f"/proc/{pid}")
     fields = (folder / "stat").read_text().rpartition(")")[2].split()
@@ -49,7 +44,7 @@ def _look_at_one(pid: int, clients: dict[int, int]) -> Process:
         int(fields[19]),
         int(fields[17]),
         frozenset((clients[inode], inode) for inode in held),
-        frozenset(_anonymous_mappings(folder / "maps")),
+        _anonymous_bytes(folder / "maps"),
     )
 
 
@@ -73,9 +68,11 @@ def _clients_by_inode(port: int) -> dict[int, int]:
     return found
 
 
-def _anonymous_mappings(file: Path) -> Iterable[tuple[int, int, str]]:
+def _anonymous_bytes(file: Path) -> int:
+    total = 0
     for line in file.read_text().splitlines():
         fields = line.split()
         if len(fields) == 5:
             start, end = (int(part, 16) for part in fields[0].split("-"))
-            yield start, end, fields[1]
+            total += end - start
+    return total
