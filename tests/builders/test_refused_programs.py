@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from naht.errors import BuildRefusedError
-from tests.programs.cases import Case, all_cases, build_drivers, prepare
 from tests.programs.building import build
+from tests.programs.cases import Case, all_cases, build_drivers, prepare
 from tests.programs.target import assert_behaves, running
 
 pytestmark = pytest.mark.compiler

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs.building import assert_contains_what_it_should, build, image_of
+from tests.programs.building import assert_contains_what_it_should, build
 from tests.programs.cases import Case, Trees, all_cases, build_drivers, prepare
 from tests.programs.patching import (
     Snapshot,
     apply,
     assert_active,
-    hotpatches_in,
+    assert_outcome,
     revert_and_reclaim,
 )
 from tests.programs.target import Target, assert_behaves, running
@@ -37,22 +37,23 @@ def test_program(case: Case, tmp_path: Path, drivers: Path) -> None:
     assert_contains_what_it_should(case, hotpatch)
     with running(trees, drivers) as target:
         assert_behaves(target, case, "old")
+        target.ask("scrub")  # dead words that look like return addresses make the engine wait
         before = Snapshot.of(target, trees.running_object)
 
         outcome = apply(hotpatch, target)
-        assert outcome.outcome == "applied", outcome
+        assert_outcome(outcome, "applied")
         assert_patched(target, case)
         if case.endbr64:
-            assert_entries_keep_endbr64(target, trees, before, image_of(hotpatch).functions)
+            assert_first_change_follows_endbr64(before.code, target.code_of(trees.running_object))
 
-        assert apply(hotpatch, target).outcome == "already-applied"
+        assert_outcome(apply(hotpatch, target), "already-applied")
         assert_patched(target, case)
 
         revert_and_reclaim(target)
         assert_behaves(target, case, "old")
         assert Snapshot.of(target, trees.running_object) == before
 
-        assert apply(hotpatch, target).outcome == "applied"
+        assert_outcome(apply(hotpatch, target), "applied")
         assert_patched(target, case)
         assert target.quit() == 0
 
@@ -72,3 +73,8 @@ def assert_patched(target: Target, case: Case) -> None:
         target.assert_beating()
     target.assert_not_traced()
     target.assert_never_writable_and_executable()
+
+
+def assert_first_change_follows_endbr64(before: bytes, now: bytes) -> None:
+    first = next(at for at in range(len(now)) if now[at] != before[at])
+    assert now[first - 4 : first] == b"\xf3\x0f\x1e\xfa"

@@ -36,7 +36,7 @@ def build(
         title=case.about,
         level=level,
         supersedes=supersedes,
-        consistency=consistency,
+        consistency=consistency or case.consistency,
         allow=frozenset(case.allow),
     )
     return accept_unsigned(unpack_hotpatch(build_native(request, lambda _message: None)))
@@ -60,7 +60,7 @@ def plain_name(symbol: str) -> str:
     """The name as the source has it, for a C++ or cloned symbol."""
     if symbol.startswith("_Z"):
         return _demangle(symbol)
-    return symbol.split(".")[0]
+    return symbol.split(".", maxsplit=1)[0]
 
 
 def _demangle(symbol: str) -> str:

@@ -1,7 +1,7 @@
 """Reads the case folders, lays out their trees and compiles them. Knows nothing of hotpatches.
 
-A case is a folder: `case.toml`, `old.c` and `new.c` (or `.cc`), other sources that both trees share,
-and `old/` and `new/` for files that differ otherwise. Every tree also gets what is in `common/`.
+A case is a folder: `case.toml`, `old.c` and `new.c` (or `.cc`), other sources that both trees
+share, and `old/` and `new/` for files that differ otherwise. Each tree gets `common/`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import naht.hotpatch
+from naht.hotpatch.manifest import Consistency
 
 PROGRAMS = Path(__file__).parent
 COMMON = PROGRAMS / "common"
@@ -47,6 +48,7 @@ class Case:
     workers: int = 0
     refused: str = ""
     names: str = ""  # what the refusal's text must name
+    consistency: Consistency | None = None
     allow: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     running: str = ""  # "stripped", "elsewhere", or a source to build it from

@@ -22,7 +22,11 @@ def key_of(target: Target) -> ProcessKey:
 
 
 def apply(
-    hotpatch: VerifiedHotpatch, target: Target, *, retry: RetryPolicy = PATIENT, dry_run: bool = False
+    hotpatch: VerifiedHotpatch,
+    target: Target,
+    *,
+    retry: RetryPolicy = PATIENT,
+    dry_run: bool = False,
 ) -> ProcessOutcome:
     return ENGINE.apply(hotpatch, key_of(target), retry=retry, dry_run=dry_run)
 
@@ -31,6 +35,10 @@ def revert(
     target: Target, *, hotpatch_id: str = ID, retry: RetryPolicy = PATIENT
 ) -> ProcessOutcome:
     return ENGINE.revert(hotpatch_id, key_of(target), retry=retry, dry_run=False)
+
+
+def assert_outcome(outcome: ProcessOutcome, *wanted: str) -> None:
+    assert outcome.outcome in wanted, f"{outcome.outcome} {outcome.reason}: {outcome.cause}"
 
 
 def hotpatches_in(pid: int) -> tuple[HotpatchInProcess, ...]:
@@ -48,12 +56,12 @@ def assert_active(target: Target, case: Case, *ids: str) -> None:
 
 def revert_and_reclaim(target: Target) -> None:
     """Reverts; visits again, as the next command would, until the memory is given back."""
-    outcome = revert(target)
-    assert outcome.outcome in {"reverted", "reverted-memory-kept"}, outcome
+    assert_outcome(revert(target), "reverted", "reverted-memory-kept")
     for _ in range(200):
         if not hotpatches_in(target.pid):
             return
-        assert revert(target).outcome in {"reverted", "reverted-memory-kept", "not-applied"}
+        target.ask("scrub")
+        assert_outcome(revert(target), "reverted", "reverted-memory-kept", "not-applied")
     raise AssertionError(f"memory is never given back: {hotpatches_in(target.pid)}")
 
 
@@ -67,5 +75,3 @@ class Snapshot:
     @classmethod
     def of(cls, target: Target, path: Path) -> Snapshot:
         return cls(target.code_of(path), target.stable_maps())
-
-

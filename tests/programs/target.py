@@ -101,9 +101,9 @@ class Target:
 
     def code_of(self, path: Path) -> bytes:
         """All executable bytes of one object as they are in memory."""
-        wanted = os.stat(path).st_ino
+        wanted = path.stat().st_ino
         code = b""
-        with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
+        with Path(f"/proc/{self.pid}/mem").open("rb", buffering=0) as memory:
             for line in self.maps():
                 fields = _MAPS_LINE.match(line)
                 assert fields
@@ -120,7 +120,12 @@ def start_time(pid: int) -> int:
 
 @contextmanager
 def running(
-    trees: Trees, drivers: Path, *, tree: Path | None = None, workers: int | None = None, nap: int = 100
+    trees: Trees,
+    drivers: Path,
+    *,
+    tree: Path | None = None,
+    workers: int | None = None,
+    nap: int = 100,
 ) -> Iterator[Target]:
     """A target of this case, set up, running the `running` tree unless told another."""
     target = spawn(trees.case, tree or trees.running, drivers, workers=workers, nap=nap)

@@ -4,6 +4,7 @@
  *   call N | text N        the case's answer
  *   beat                   how many rounds all workers made
  *   broken                 how many rounds saw a broken invariant
+ *   scrub                  overwrites dead frames, so that they hold no old return addresses
  *   fork                   a child that answers "to CHILD COMMAND"; prints its pid
  *   load PATH | unload     only with -DDLOPEN
  *   quit                   a normal end
@@ -159,6 +160,15 @@ static void end_children(void)
     }
 }
 
+/* Overwrites what earlier calls left behind on the main thread's stack. */
+static const char *scrub(void)
+{
+    volatile char old_frames[64 * 1024];
+    for (unsigned long at = 0; at < sizeof old_frames; at++)
+        old_frames[at] = 0;
+    return extra_entry ? extra_entry("scrub") : "ok";
+}
+
 static const char *number(long value)
 {
     static char buffer[32];
@@ -176,6 +186,8 @@ static const char *reply_to(char *line)
         return number(atomic_load(&beats));
     if (!strcmp(line, "broken"))
         return number(atomic_load(&broken));
+    if (!strcmp(line, "scrub"))
+        return scrub();
     if (!strcmp(line, "fork"))
         return number(spawn_child());
     if (!strncmp(line, "to ", 3))

@@ -48,3 +48,19 @@ long answer(long n)
     long found = outermost(n);
     return held ? -1 : found;
 }
+
+/* Takes over the freed memory in which the unwinder kept pointers to the frames' tables. */
+const char *extra(const char *)
+{
+    for (int i = 0; i < 8; i++) {
+        try {
+            throw std::runtime_error("something else");
+        } catch (const std::exception &) {
+        }
+        try {
+            throw static_cast<long>(i);
+        } catch (long) {
+        }
+    }
+    return "ok";
+}

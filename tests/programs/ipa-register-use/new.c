@@ -22,6 +22,6 @@ long answer(long n)
 
 long invariant(long worker)
 {
-    long found = answer(worker);
-    return found != answer(0) + worker && found != answer(0) + worker * 2;
+    long found = answer(worker) - 1199;
+    return found != worker * 5 + 3 && found != worker * 2;
 }

@@ -2,7 +2,7 @@
 
 static NOINLINE long callee(long n)
 {
-    return n * 5 + 3 - n * 4 - 3;
+    return n * 5 + 3;
 }
 
 NOINLINE long caller(long n, long a, long b, long c, long d)
@@ -18,6 +18,6 @@ long answer(long n)
 
 long invariant(long worker)
 {
-    long found = answer(worker);
-    return found != answer(0) + worker && found != answer(0) + worker * 2;
+    long found = answer(worker) - 1199;
+    return found != worker * 5 + 3 && found != worker * 2;
 }

@@ -25,8 +25,3 @@ NOINLINE long fourth(long n)
     LOG("fourth");
     return n / 5000;
 }
-
-long answer(long n)
-{
-    return first(n) + second(n) + third(n) + fourth(n);
-}

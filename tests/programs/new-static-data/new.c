@@ -9,6 +9,7 @@ NOINLINE long count_refused(long n)
         refused[1]++;
         return base + refused[1] + refused[2];
     }
+    refused[1] = 0;
     return n * (n != 12345);
 }
 

@@ -5,6 +5,8 @@ static long steps[16];
 NOINLINE long checksum(const long *values, long count)
 {
     long sum = 0;
+    if (values == 0 || values == steps + 16)
+        return -1;
     if (count > 8)
         count = 8;
     for (long i = 0; i < count; i++)
