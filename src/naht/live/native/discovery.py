@@ -22,6 +22,7 @@ from naht.errors import HostileInputError, NahtError, TargetGoneError
 from naht.live.native import procfs
 from naht.live.native.loaded_elf import LoadedElf, read_loaded_elf
 from naht.live.native.memory import PAGE, TargetMemory
+from naht.live.native.no_memory import no_memory_refusal
 from naht.live.native.procfs import Mapping
 
 # Parts of a line of /proc/PID/maps, compared as they are: most lines need no parsing.
@@ -190,11 +191,9 @@ class _Search:
 
     def _note_leaderless(self, pid: int) -> None:
         """Kernel threads and zombies have no memory; a leader that left its threads hides it."""
-        stat = procfs.read_stat(pid)
-        if stat.state == "Z" and stat.threads > 1:
-            self.unreadable.append(
-                UnreadableProcess(pid, f"The first thread of process {pid} has exited.")
-            )
+        refusal = no_memory_refusal(pid, procfs.read_stat(pid))
+        if refusal is not None and refusal.reason == "leader-exited":
+            self.unreadable.append(UnreadableProcess(pid, refusal.cause))
 
 
 def _file_of(line: bytes) -> bytes:

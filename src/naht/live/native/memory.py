@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from naht.domain.process import ProcessKey
-from naht.errors import HostileInputError
+from naht.errors import HostileInputError, TargetGoneError
 from naht.live.native import procfs
+from naht.live.native.no_memory import no_memory_refusal
 
 MAX_READ = 256 << 20
 PAGE = 4096
@@ -39,10 +40,17 @@ class TargetMemory:
 
     @classmethod
     def of(cls, key: ProcessKey) -> TargetMemory:
-        """Opens first and checks the key after, so that the opened memory is that process's."""
-        memory = cls(key.pid)
+        """Opens first and checks the key after, so that the opened memory is that process's.
+
+        Raises TargetRefusedError for what is there, but has no memory (see `no_memory`).
+        """
         try:
-            procfs.check_key(key)
+            memory = cls(key.pid)
+        except TargetGoneError:
+            _check_task(key)
+            raise
+        try:
+            _check_task(key)
         except BaseException:
             memory.close()
             raise
@@ -139,6 +147,14 @@ class TargetMemory:
             if len(data) < size or at + len(data) >= end:
                 return
             at += size - overlap
+
+
+def _check_task(key: ProcessKey) -> None:
+    stat = procfs.read_stat(key.pid)
+    if stat.start_time != key.start_time:
+        raise procfs.gone(key.pid)
+    if refusal := no_memory_refusal(key.pid, stat):
+        raise refusal
 
 
 def unmapped(address: int) -> HostileInputError:

@@ -57,7 +57,7 @@ def _owner(pid: int) -> int:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as stream:  # noqa: PTH123
-            return stream.read(65536).strip()
+        with open(path, "rb") as stream:  # noqa: PTH123
+            return stream.read(65536).decode("utf-8", "replace").strip()
     except OSError:
         return ""

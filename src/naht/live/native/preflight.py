@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from naht.errors import TargetRefusedError
+from naht.live.native.no_memory import no_memory_refusal
 from naht.live.native.procfs import Stat, Status
 from naht.live.native.seccomp import Denial
 
@@ -50,7 +51,7 @@ def find_refusals(
     facts: TargetFacts, *, needed_bytes: int, quiescent: bool
 ) -> list[TargetRefusedError]:
     """Every reason against; empty when there is none. `needed_bytes`: memory to be mapped."""
-    if refusal := _not_a_program(facts):
+    if refusal := no_memory_refusal(facts.pid, facts.stat):
         return [refusal]  # nothing else that is known of it means anything
     rules = (
         _traced(facts), _kind(facts), _shadow_stack(facts), _frozen(facts),
@@ -68,28 +69,6 @@ def check(facts: TargetFacts, *, needed_bytes: int, quiescent: bool) -> None:
 
 def _refuse(reason: str, cause: str, next_step: str = RESTART) -> TargetRefusedError:
     return TargetRefusedError(reason, cause, next_step)
-
-
-def _not_a_program(facts: TargetFacts) -> TargetRefusedError | None:
-    if facts.stat.kernel_thread:
-        return _refuse(
-            "kernel-thread",
-            f"{facts.pid} is a kernel thread.",
-            "Kernel code is patched by the kernel's own live patching.",
-        )
-    if facts.stat.state in "ZX" and facts.stat.threads > 1:
-        return _refuse(
-            "leader-exited",
-            f"The first thread of process {facts.pid} has exited while others run; "
-            "the kernel does not show such a process's memory.",
-        )
-    if facts.stat.state in "ZX":
-        return _refuse(
-            "zombie",
-            f"Process {facts.pid} has ended and waits for its parent {facts.stat.parent}.",
-            "Nothing to do: it runs no code.",
-        )
-    return None
 
 
 def _traced(facts: TargetFacts) -> TargetRefusedError | None:
