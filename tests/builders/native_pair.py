@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from naht.build.compile_pair import BuiltPair, LinkedObject, Placement, Unit, UnitPair
+from naht.build.native.archives import read_archive
 from naht.build.native.changes import ChangeSet, IncludedFunction
 from naht.build.native.debug_info import DebugInfo
-from naht.build.native.link_map import read_link_map
+from naht.build.native.link_map import InputSection, read_link_map
 from naht.build.native.matching import Side, match
 from naht.build.native.meaning import cold_parts
 from naht.build.native.relocatable import Relocatable
+from naht.elf import constants as c
+from naht.elf.file import ElfFile
 from naht.hotpatch.manifest import Hooks, Source
 
 SECTIONED = ("-ffunction-sections", "-fdata-sections", "-g")
@@ -60,11 +63,28 @@ def _build_side(
     run([recipe.compiler, *recipe.flags, "-o", str(output), *map(str, plain), *recipe.link,
          "-Wl,--build-id", f"-Wl,-Map,{map_file}"], folder)  # fmt: skip
     placements: dict[tuple[Path, str], tuple[Placement, ...]] = {}
+    inputs: dict[Path, None] = dict.fromkeys(plain)
     for section in read_link_map(map_file).inputs:
-        key = (Path(section.file), section.name)
+        path = _plain_object(folder, section)
+        if path is None:
+            continue
+        inputs[path] = None
+        key = (path, section.name)
         where = Placement(section.address, section.size)
         placements[key] = (*placements.get(key, ()), where)
-    return units, LinkedObject(output, placements, tuple(plain))
+    return units, LinkedObject(output, placements, tuple(inputs))
+
+
+def _plain_object(folder: Path, section: InputSection) -> Path | None:
+    path = Path(section.file)
+    if section.member:
+        member = folder / "members" / f"{path.name}.{section.member}"
+        if not member.exists():
+            member.parent.mkdir(exist_ok=True)
+            members = {m.name: m.content for m in read_archive(path, path)}
+            member.write_bytes(members[section.member])
+        return member
+    return path if ElfFile(path.read_bytes()).type == c.ET_REL else None
 
 
 def _compile(folder: Path, recipe: Recipe, name: str, text: str) -> Unit:

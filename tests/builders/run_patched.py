@@ -1,5 +1,5 @@
-"""Loads a library into this very process, links a hotpatch image into it and redirects its functions,
-so that a test sees the emitted code run. A stand-in for the engine, without threads or undo.
+"""Loads a library into this process, links a hotpatch image to it and redirects its functions, so
+that a test sees the emitted code run. A stand-in for the engine, without threads or undo.
 
 Usage: python -m tests.builders.run_patched LIBRARY HOTPATCH FUNCTION ARGUMENT…
 Prints the function's results for all arguments, before and after, as JSON.

@@ -14,7 +14,7 @@ from naht.build.native.changes import IncludedFunction
 from naht.build.native.code_checks import check_self_contained
 from naht.build.native.names import cold_parent
 from naht.build.native.new_build import NewBuild
-from naht.build.native.relocatable import Constant, Definition, Relocatable, Text
+from naht.build.native.relocatable import Definition, Relocatable
 from naht.build.native.writer import Draft, DraftKind, DraftSection
 from naht.elf import constants as c
 from naht.elf.file import Symbol
@@ -58,7 +58,8 @@ class Closure:
         self.queue: deque[Chunk] = deque()
         self.writable: list[Chunk] = []
         self._chunks: dict[tuple[UnitPair, int, int, str], Chunk] = {}
-        self._literals: dict[tuple[bytes, int, int], str] = {}
+        self._globals: dict[str, Chunk] = {}
+        self._literals: dict[tuple[bytes, int, str], str] = {}
 
     def add_function(self, included: IncludedFunction) -> PlacedFunction:
         """Puts a function into the image, with its split-off parts."""
@@ -84,14 +85,21 @@ class Closure:
         ).chunk
 
     def function_at(self, unit: UnitPair, symbol: Symbol) -> Chunk | None:
-        return self._chunks.get((unit, symbol.section, symbol.value, ""))
+        """Of an inline function that several units define, any unit's copy."""
+        here = self._chunks.get((unit, symbol.section, symbol.value, ""))
+        if here is None and symbol.binding != c.STB_LOCAL:
+            return self._globals.get(symbol.name)
+        return here
 
     def need_datum(self, unit: UnitPair, definition: Definition) -> Chunk:
+        if not definition.is_local and definition.name in self._globals:
+            return self._globals[definition.name]
         common = definition.section == c.SHN_COMMON
         key = (unit, definition.section, definition.offset, definition.name if common else "")
         if key not in self._chunks:
             copy = self._copy_common if common else self._copy_datum
             self._keep(key, copy(unit, definition))
+            self._keep_global(definition, self._chunks[key])
         return self._chunks[key]
 
     def need_section(self, unit: UnitPair, index: int) -> Chunk:
@@ -112,19 +120,15 @@ class Closure:
             self._keep(key, chunk)
         return self._chunks[key]
 
-    def need_literal(self, literal: Text | Constant, alignment: int) -> str:
-        """A string or constant, found by its content alone, whatever unit it comes from."""
-        is_text = isinstance(literal, Text)
-        ending = bytes(literal.character) if isinstance(literal, Text) else b""
-        key = (literal.content + ending, alignment, is_text)
+    def need_literal(self, content: bytes, alignment: int, kind: str) -> str:
+        """A string ("str", with its terminator) or constant ("cst"), found by its content alone,
+        whatever unit it comes from."""
+        key = (content, alignment, kind)
         if key not in self._literals:
-            section = self._pool(".rodata.str" if is_text else ".rodata.cst")
-            at = section.append(literal.content + ending, alignment)
-            label = f"naht.{'string' if is_text else 'constant'}.{len(self._literals)}"
-            size = len(literal.content) + len(ending)
-            self._literals[key] = self.draft.define(
-                self.draft.free_name(label), section.name, at, size
-            )
+            section = self._pool(f".rodata.{kind}")
+            at = section.append(content, alignment)
+            label = self.draft.free_name(f"naht.{kind}.{len(self._literals)}")
+            self._literals[key] = self.draft.define(label, section.name, at, len(content))
         return self._literals[key]
 
     def _pool(self, name: str) -> DraftSection:
@@ -138,6 +142,7 @@ class Closure:
             definition.name, role,
         )  # fmt: skip
         self._keep((unit, definition.section, definition.offset, ""), chunk)
+        self._keep_global(definition, chunk)
         references = self.build.file(unit).references_of(definition)
         check_self_contained(bytes(chunk.draft.content), references, chunk.start, chunk.where)
         return chunk
@@ -175,6 +180,10 @@ class Closure:
         self.draft.add_section(draft)
         self.draft.define(symbol, draft.name, 0, draft.size, is_function=chunk.role != "data")
         return replace(chunk, symbol=symbol)
+
+    def _keep_global(self, definition: Definition, chunk: Chunk) -> None:
+        if not definition.is_local:
+            self._globals.setdefault(definition.name, chunk)
 
     def _keep(self, key: tuple[UnitPair, int, int, str], chunk: Chunk) -> None:
         self._chunks[key] = chunk

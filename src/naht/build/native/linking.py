@@ -129,7 +129,7 @@ class Linking:
             return through
         if old is not None and old.type == c.STT_GNU_IFUNC:
             return self._ifunc_stub(old, where)
-        if old is not None and not self._may_be_interposed(thing):
+        if old is not None and self._is_bound(thing, old):
             return self.bindings.object(thing.name, old.address)
         if old is None and (chunk := self._new_function(thing, where)):
             return chunk.symbol
@@ -160,6 +160,9 @@ class Linking:
             "Call one of its implementations directly.",
             where=where,
         )
+
+    def _is_bound(self, thing: Thing, old: OldThing) -> bool:
+        return not self._may_be_interposed(thing) or self.old.is_called_directly(old)
 
     def _may_be_interposed(self, thing: Thing) -> bool:
         return not thing.is_local and self.running.is_interposable(thing.name)

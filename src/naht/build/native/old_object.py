@@ -7,6 +7,7 @@ linked symbol tables. Refuses what is ambiguous and what the sources contradict 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,8 +73,10 @@ class OldObject:
         if name not in sectioned.data and name not in sectioned.functions:
             return True
         file = self._file(unit.plain)
-        known = name in file.functions or name in file.data
-        return known and any(path == unit.plain for path, _section in self.link.placements)
+        definition = file.functions.get(name) or file.data.get(name)
+        if definition is None or definition.section == c.SHN_COMMON:
+            return False
+        return any(path == unit.plain for path, _section in self.link.placements)
 
     def of_unit(self, unit: Unit, name: str) -> OldThing | None:
         """What `name` is in a unit, be it local or global there."""
@@ -94,10 +97,8 @@ class OldObject:
         candidates = self._linked.get(name, [])
         if visible := [s for s in candidates if s.binding != c.STB_LOCAL]:
             return self._agreed(name, visible)
-        # ld makes hidden symbols local but keeps their visibility, which no static ever has.
-        if hidden := [s for s in candidates if s.visibility != c.STV_DEFAULT]:
-            return self._agreed(name, hidden)
-        return self._made_local(name, candidates) if candidates else None
+        stripped = not self.elf.symbols
+        return self._made_local(name, candidates) if candidates or stripped else None
 
     def _agreed(self, name: str, symbols: list[Symbol]) -> OldThing:
         if len({s.value for s in symbols}) != 1:
@@ -106,10 +107,13 @@ class OldObject:
         return OldThing(name, self._confirmed(first), first.size, first.type)
 
     def _made_local(self, name: str, candidates: list[Symbol]) -> OldThing | None:
-        """A global of one input that a version script made local; a static may share its name."""
-        if name in LINKER_NAMES or name.startswith(LINKER_PREFIXES):
+        """A global of one input that visibility or a version script made local in the link, where
+        a static may share its name."""
+        if candidates and (name in LINKER_NAMES or name.startswith(LINKER_PREFIXES)):
             return self._agreed(name, candidates)
         for path, symbol in self._input_globals.get(name, ()):
+            if symbol.section == c.SHN_COMMON and candidates:
+                return self._agreed(name, candidates)
             if found := self._placed(self._file(path), symbol):
                 return found
         return None
@@ -117,17 +121,34 @@ class OldObject:
     @cached_property
     def _input_globals(self) -> dict[str, list[tuple[Path, Symbol]]]:
         found: dict[str, list[tuple[Path, Symbol]]] = {}
-        for path in dict.fromkeys(path for path, _section in self.link.placements):
-            if not path.is_file():
-                continue
+        for path in self.link.inputs:
             for symbol in self._file(path).elf.symbols:
-                if is_name(symbol) and symbol.binding != c.STB_LOCAL and symbol.section:
+                nowhere = symbol.section in (c.SHN_UNDEF, c.SHN_ABS)
+                if is_name(symbol) and symbol.binding != c.STB_LOCAL and not nowhere:
                     found.setdefault(symbol.name, []).append((path, symbol))
         return found
 
+    def is_called_directly(self, thing: OldThing) -> bool:
+        """Whether the linker bound a call of this global for good (-Bsymbolic-functions leaves no
+        other trace). Without any call of it there is no evidence, and the answer is no."""
+        for path in self.link.inputs:
+            for address in self._call_fields(self._file(path), thing.name):
+                raw = self.running.read(address, 4)
+                return address + 4 + int.from_bytes(raw, "little", signed=True) == thing.address
+        return False
+
+    def _call_fields(self, file: Relocatable, name: str) -> Iterator[int]:
+        symbols = file.elf.symbols
+        for index, relocations in file.elf.relocations_by_section.items():
+            place = self._placement(file, index) if file.is_code(index) else None
+            for r in relocations if place else ():
+                called = r.type == c.R_X86_64_PLT32 and r.symbol < len(symbols)
+                if place and called and symbols[r.symbol].name == name:
+                    yield place.address + r.offset
+
     def _placed(self, file: Relocatable, symbol: Symbol) -> OldThing | None:
         """The place of a symbol of an object file: that of its section, plus its value."""
-        if symbol.section == c.SHN_COMMON:
+        if symbol.section == c.SHN_COMMON:  # the map gives no place for each of them
             return self.global_(symbol.name) if symbol.name in self._linked else None
         placement = self._placement(file, symbol.section)
         if placement is None:

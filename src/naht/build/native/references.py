@@ -121,8 +121,8 @@ class References:
         if relative and not isinstance(reference.target, Named):
             return self._relative_entry(chunk, reference)
         match reference.target:
-            case Text() | Constant() as literal:
-                return self._literal(chunk, reference, literal)
+            case Text() | Constant():
+                return self._literal(chunk, reference)
             case Place(section, offset):
                 return self._place(chunk, reference, section, offset)
             case Named(symbol, offset):
@@ -156,14 +156,25 @@ class References:
                 return self.linking.slots.pointer(symbol, pointer.target.offset)
         return None
 
-    def _literal(
-        self, chunk: Chunk, reference: Reference, literal: Text | Constant
-    ) -> tuple[str, int]:
+    def _literal(self, chunk: Chunk, reference: Reference) -> tuple[str, int]:
+        """Copies the whole literal that a label or place belongs to: code may take its end, too."""
         file = self.closure.build.file(chunk.unit)
-        home = file.elf.symbols[reference.relocation.symbol].section
-        alignment = max(file.section(home).alignment, 1)
+        anchor = file.elf.symbols[reference.relocation.symbol]
+        section = file.section(anchor.section)
+        place = anchor.value + reference.relocation.addend + reference.trailing
+        start = place if anchor.type == c.STT_SECTION else anchor.value
+        raw, unit = file.content(section.index), section.entry_size or 1
+        if section.flags & c.SHF_STRINGS:
+            end = start
+            while end < len(raw) and any(raw[end : end + unit]):
+                end += unit
+            end, kind = end + unit, "str"
+        else:
+            start -= start % unit
+            end, kind = start + unit, "cst"
         self.escapes.data |= _takes_address(reference)
-        return self.closure.need_literal(literal, alignment), literal.offset
+        symbol = self.closure.need_literal(raw[start:end], max(section.alignment, 1), kind)
+        return symbol, place - start
 
     def _place(
         self, chunk: Chunk, reference: Reference, section: int, offset: int

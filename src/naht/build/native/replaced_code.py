@@ -81,7 +81,7 @@ class ReplacedCodeWriter:
         skip = len(ENDBR64) if code.startswith(ENDBR64) else 0
         if len(code) < skip + REDIRECT_SIZE:
             raise BuildRefusedError(
-                "function-too-short",
+                "too-short",
                 f"{thing.name} is {len(code)} bytes long; a redirection needs "
                 f"{skip + REDIRECT_SIZE}.",
                 "Change its callers instead, so that they call a new function.",
