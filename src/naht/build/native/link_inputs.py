@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -41,17 +41,24 @@ def open_link(invocation: Invocation) -> LinkMap:
             f"The link of {name} left no map.",
             "Remove -M and --print-map from the link flags.",
         )
-    if {"-r", "-i", "--relocatable"} & set(invocation.arguments):
-        raise _relocatable(name)
     return read_link_map(invocation.map)
 
 
-def _relocatable(name: str) -> BuildRefusedError:
-    return BuildRefusedError(
-        "relocatable-link",
-        f"{name} is made by a relocatable link (ld -r), which hides the objects in it.",
-        "Link the objects directly, or through a static library.",
-    )
+def refuse_hidden_objects(link: Invocation, records: Iterable[Invocation]) -> None:
+    """An object made by `ld -r` hides the objects in it from the map of the final link."""
+    hiding = {
+        kept.path
+        for r in records if {"-r", "-i", "--relocatable"} & set(r.arguments)
+        for kept in r.outputs
+    }  # fmt: skip
+    for kept in (*link.inputs, *link.outputs):
+        if kept.path in hiding:
+            raise BuildRefusedError(
+                "relocatable-link",
+                f"{kept.path.name} is made by a relocatable link, which hides the objects in it.",
+                "Link the objects directly, or through a static library.",
+                where=str(kept.path),
+            )
 
 
 class InputReader:

@@ -84,13 +84,13 @@ def _read(
     tree: Path,
 ) -> Link:
     link_map = open_link(plain)
+    _prove_single_partition(link_map)
     reader = InputReader(plain, compilations, tree)
     inputs = [
         _with_sections(item, sectioned, recorder) if _PARTITION.search(item.name[0]) else item
         for item in reader.read(link_map)
         if not item.name[0].endswith(_EARLY_DEBUG)
     ]
-    _prove_single_partition(link_map)
     compiled = reader.compiled_of_all_loaded(link_map)
     return Link(plain, plain.outputs[0].copy, link_map, tuple(inputs), compiled)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from naht.build.compile_pair import BuiltPair, LinkedObject, Unit, UnitPair
 from naht.build.native import trees
 from naht.build.native.dependencies import stale_units
-from naht.build.native.link_inputs import read_link
+from naht.build.native.link_inputs import read_link, refuse_hidden_objects
 from naht.build.native.link_search import find_link, is_elf
 from naht.build.native.link_time_optimization import is_optimised, read_optimised_link
 from naht.build.native.patching import apply_patches
@@ -136,6 +136,7 @@ def _phase(
 ) -> _Phase:
     compilations = find_compilations(records)
     found = find_link(records, tree, request.object)
+    refuse_hidden_objects(found, records)
     if is_optimised(found):
         link = read_optimised_link(found, records, compilations, recorder, tree)
     else:
