@@ -97,12 +97,86 @@ static int get_words(PyObject *object, uint64_t **words, size_t *count)
     return *words ? 0 : -1;
 }
 
+static PyObject *suspect_list(const struct naht_result *r)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < r->suspect_count; i++) {
+        const struct naht_suspect *s = &r->suspects[i];
+        const uint64_t *g = s->registers;
+        PyObject *item = Py_BuildValue("(i(KKKKKKKK)Ky#)", (int)s->thread, g[0], g[1], g[2], g[3],
+            g[4], g[5], g[6], g[7], s->start, s->stack ? (char *)s->stack : "",
+            (Py_ssize_t)(s->stack ? s->size : 0));
+        if (!item || PyList_Append(list, item))
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
 static PyObject *commit_result(const struct naht_result *r)
 {
-    return Py_BuildValue("{s:s,s:i,s:K,s:i,s:s,s:K,s:K,s:K}", "outcome", outcome_names[r->outcome],
+    PyObject *suspects = suspect_list(r);
+    if (!suspects)
+        return NULL;
+    return Py_BuildValue("{s:s,s:i,s:K,s:i,s:s,s:K,s:K,s:K,s:N}", "outcome",
+        outcome_names[r->outcome],
         "thread", (int)r->thread, "address", (unsigned long long)r->address, "error", r->error,
         "step", r->step ? r->step : "", "threads", (unsigned long long)r->threads, "pause_ns",
-        (unsigned long long)r->pause_ns, "stacks_bytes", (unsigned long long)r->stack_bytes);
+        (unsigned long long)r->pause_ns, "stacks_bytes", (unsigned long long)r->stack_bytes,
+        "suspects", suspects);
+}
+
+struct certificate_list {
+    struct naht_certificate *items;
+    size_t count;
+};
+
+static void free_certificates(struct certificate_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free((void *)list->items[i].words);
+    free(list->items);
+}
+
+static int get_certificate(PyObject *item, struct naht_certificate *certificate)
+{
+    PyObject *registers, *words;
+    uint64_t *list = NULL;
+    size_t count;
+    int thread;
+    if (!PyArg_ParseTuple(item, "iOO", &thread, &registers, &words)
+        || get_words(registers, &list, &count))
+        return -1;
+    int error = count != NAHT_FRAME_REGISTERS;
+    for (size_t i = 0; !error && i < count; i++)
+        certificate->registers[i] = list[i];
+    free(list);
+    list = NULL;
+    if (error || get_words(words, &list, &count) || count % 2) {
+        free(list);
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "a certificate has 8 registers and pairs of words");
+        return -1;
+    }
+    certificate->thread = thread;
+    certificate->words = list;
+    certificate->word_count = count / 2;
+    return 0;
+}
+
+static int get_certificates(PyObject *object, struct certificate_list *list)
+{
+    PyObject *sequence = PySequence_Tuple(object);
+    Py_ssize_t count = sequence ? PyTuple_Size(sequence) : 0;
+    list->items = sequence ? calloc((size_t)count + 1, sizeof *list->items) : NULL;
+    int error = list->items ? 0 : -1;
+    for (; !error && (Py_ssize_t)list->count < count; list->count += !error)
+        error = get_certificate(
+            PyTuple_GetItem(sequence, (Py_ssize_t)list->count), &list->items[list->count]);
+    if (sequence && !list->items)
+        PyErr_NoMemory();
+    Py_XDECREF(sequence);
+    return error;
 }
 
 struct commit_arguments {
@@ -110,6 +184,7 @@ struct commit_arguments {
     struct range_list quiet, still, unreferenced;
     uint64_t *restorers;
     size_t restorer_count;
+    struct certificate_list certificates;
 };
 
 static void free_commit_arguments(struct commit_arguments *a)
@@ -120,6 +195,7 @@ static void free_commit_arguments(struct commit_arguments *a)
     free(a->still.items);
     free(a->unreferenced.items);
     free(a->restorers);
+    free_certificates(&a->certificates);
 }
 
 static PyObject *run_commit(struct naht_commit *plan, const struct commit_arguments *a)
@@ -131,22 +207,26 @@ static PyObject *run_commit(struct naht_commit *plan, const struct commit_argume
     plan->still = a->still.items, plan->still_count = a->still.count;
     plan->unreferenced = a->unreferenced.items, plan->unreferenced_count = a->unreferenced.count;
     plan->restorers = a->restorers, plan->restorer_count = a->restorer_count;
+    plan->certificates = a->certificates.items, plan->certificate_count = a->certificates.count;
     Py_BEGIN_ALLOW_THREADS
     naht_commit(plan, &result);
     Py_END_ALLOW_THREADS
-    return commit_result(&result);
+    PyObject *answer = commit_result(&result);
+    naht_free_suspects(&result);
+    return answer;
 }
 
 static PyObject *py_commit(PyObject *module, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"pid", "start_time", "expected", "writes", "quiet", "still",
-        "unreferenced", "restorers", "main_stack_end", "stop_timeout_ns", "scan_limit", NULL};
+        "unreferenced", "restorers", "certificates", "main_stack_end", "stop_timeout_ns", "scan_limit", NULL};
     PyObject *expected, *writes, *quiet, *still, *unreferenced, *restorers, *answer = NULL;
+    PyObject *certificates;
     unsigned long long start_time, stack_end, timeout, limit;
     int pid;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iKOOOOOOKKK", names, &pid, &start_time,
-            &expected, &writes, &quiet, &still, &unreferenced, &restorers, &stack_end, &timeout,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iKOOOOOOOKKK", names, &pid, &start_time,
+            &expected, &writes, &quiet, &still, &unreferenced, &restorers, &certificates, &stack_end, &timeout,
             &limit))
         return NULL;
     struct naht_commit plan = {.pid = pid, .start_time = start_time, .main_stack_end = stack_end,
@@ -155,7 +235,8 @@ static PyObject *py_commit(PyObject *module, PyObject *args, PyObject *keywords)
     if (!get_bytes_list(expected, &a.expected) && !get_bytes_list(writes, &a.writes)
         && !get_range_list(quiet, &a.quiet) && !get_range_list(still, &a.still)
         && !get_range_list(unreferenced, &a.unreferenced)
-        && !get_words(restorers, &a.restorers, &a.restorer_count))
+        && !get_words(restorers, &a.restorers, &a.restorer_count)
+        && !get_certificates(certificates, &a.certificates))
         answer = run_commit(&plan, &a);
     free_commit_arguments(&a);
     return answer;

@@ -40,6 +40,7 @@ struct borrowed {
     uint64_t deadline;
     int held_signal;
     bool stopped;
+    bool ran_function;
     bool signal_stop; /* it stopped to take held_signal, and takes it when it is let go */
 };
 
@@ -237,6 +238,7 @@ static enum naht_outcome run_calls(struct borrowed *b)
         outcome = lend(b, call);
         if (outcome != NAHT_DONE)
             break;
+        b->ran_function = b->ran_function || call->kind == NAHT_FUNCTION;
         outcome = call->kind == NAHT_SYSCALL ? run_syscall(b, call) : run_function(b);
         if (outcome != NAHT_DONE)
             break;
@@ -264,6 +266,10 @@ static void stop_again(struct borrowed *b)
  */
 static void give_back(struct borrowed *b)
 {
+    /* A function's own waits overwrite the kernel's restart block: start the call afresh instead. */
+    if (b->ran_function && (int64_t)b->registers.orig_rax >= 0
+        && (int64_t)b->registers.rax == -NAHT_RESTART_BLOCK)
+        b->registers.rax = (uint64_t)-NAHT_RESTART_NO_INTERRUPT;
     if (!b->stopped)
         stop_again(b);
     if (!b->stopped)

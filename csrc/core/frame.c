@@ -32,12 +32,6 @@ struct user_context {
 #define XSTATE_HEADER 64u
 #define AMX_FEATURES (3ull << 17) /* tile configuration and data */
 
-/* The kernel's ERESTART… codes (include/linux/errno.h), which never reach user space. */
-#define RESTART_SYS 512
-#define RESTART_NO_INTERRUPT 513
-#define RESTART_NO_HANDLER 514
-#define RESTART_BLOCK 516
-
 /*
  * The extended state's size in the standard format without AMX. The kernel takes nothing larger
  * than what the thread has permission for, and AMX needs a permission of its own.
@@ -62,8 +56,8 @@ static size_t standard_size(uint64_t features)
 static void set_resume_point(struct sigcontext_64 *machine, const struct user_regs_struct *r)
 {
     int64_t result = -(int64_t)r->rax;
-    bool interrupted = result == RESTART_SYS || result == RESTART_NO_INTERRUPT
-        || result == RESTART_NO_HANDLER || result == RESTART_BLOCK;
+    bool interrupted = result == NAHT_RESTART_SYS || result == NAHT_RESTART_NO_INTERRUPT
+        || result == NAHT_RESTART_NO_HANDLER || result == NAHT_RESTART_BLOCK;
     machine->ax = r->rax;
     machine->ip = r->rip;
     if ((int64_t)r->orig_rax >= 0 && interrupted) {

@@ -70,6 +70,12 @@ enum naht_outcome naht_stop_all(
     struct naht_stopped *stopped, uint64_t timeout_ns, struct naht_result *result);
 void naht_let_go(struct naht_stopped *stopped);
 
+/* ---- suspects.c ------------------------------------------------------------------------------ */
+/* Notes a suspect with a copy of its stack [start, end), or without one when start is 0. */
+void naht_add_suspect(struct naht_result *result, pid_t pid, const struct naht_thread *thread,
+    uint64_t start, uint64_t end);
+bool naht_is_certified(const struct naht_commit *plan, const struct naht_thread *thread);
+
 /* ---- stacks.c, search.c -------------------------------------------------------------------- */
 enum naht_outcome naht_check_counters(
     const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result);
@@ -88,6 +94,12 @@ size_t naht_build_frame(uint8_t *buffer, size_t room, uint64_t address,
     const struct user_regs_struct *registers, uint64_t signal_mask, const uint8_t *extended,
     size_t extended_size, const uint64_t *chain, size_t chain_count);
 #define NAHT_FRAME_ROOM 32768
+
+/* The kernel's ERESTART… codes (include/linux/errno.h), which never reach user space. */
+#define NAHT_RESTART_SYS 512
+#define NAHT_RESTART_NO_INTERRUPT 513
+#define NAHT_RESTART_NO_HANDLER 514
+#define NAHT_RESTART_BLOCK 516
 
 static inline enum naht_outcome naht_fail(
     struct naht_result *result, enum naht_outcome outcome, const char *step, int error)

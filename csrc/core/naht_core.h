@@ -34,6 +34,28 @@ struct naht_range {
     uint64_t start, end;
 };
 
+#define NAHT_FRAME_REGISTERS 8 /* rip, rsp, rbp, rbx, r12, r13, r14, r15 */
+
+/* A thread whose stack holds a word that could be a return address into a quiet range. */
+struct naht_suspect {
+    pid_t thread;
+    uint64_t registers[NAHT_FRAME_REGISTERS];
+    uint64_t start; /* address of stack[0] */
+    uint8_t *stack; /* NULL where no exact judgement is possible */
+    size_t size;
+};
+
+/*
+ * Proof, found offline by exact unwinding, that a thread in exactly this state has no quiet
+ * function on its stack: these registers, and these words that the unwinding depended on.
+ */
+struct naht_certificate {
+    pid_t thread;
+    uint64_t registers[NAHT_FRAME_REGISTERS];
+    const uint64_t *words; /* pairs of address and value */
+    size_t word_count; /* of pairs */
+};
+
 struct naht_result {
     enum naht_outcome outcome;
     pid_t thread;
@@ -43,6 +65,8 @@ struct naht_result {
     uint64_t threads;
     uint64_t pause_ns;
     uint64_t stack_bytes;
+    struct naht_suspect *suspects;
+    size_t suspect_count;
 };
 
 struct naht_commit {
@@ -60,6 +84,8 @@ struct naht_commit {
     size_t unreferenced_count;
     const uint64_t *restorers; /* addresses that a signal frame returns to */
     size_t restorer_count;
+    const struct naht_certificate *certificates;
+    size_t certificate_count;
     uint64_t main_stack_end;
     uint64_t stop_timeout_ns;
     uint64_t scan_limit; /* bytes of writable memory to search at most */
@@ -90,6 +116,7 @@ struct naht_calls {
 };
 
 void naht_commit(const struct naht_commit *plan, struct naht_result *result);
+void naht_free_suspects(struct naht_result *result);
 void naht_call(struct naht_calls *calls, struct naht_result *result);
 
 /* Returns 0 or an errno. Writes through page protection, as /proc/PID/mem does. */

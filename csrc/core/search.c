@@ -13,6 +13,8 @@
 
 #define PAGE 4096u
 #define PIECE (1u << 20)
+#define LOOK 8192 /* pagemap entries per read */
+#define MOST_PAGES (1u << 22) /* 16 GiB of address space; sanitizers reserve terabytes */
 #define RED_ZONE 128
 
 struct search {
@@ -20,7 +22,8 @@ struct search {
     const struct naht_commit *plan;
     struct naht_result *result;
     int pagemap;
-    uint64_t searched;
+    uint64_t searched, pages;
+    uint64_t *entries; /* LOOK of them */
     uint8_t *buffer; /* PIECE bytes, and before them the last 8 of the piece before */
 };
 
@@ -95,13 +98,37 @@ static enum naht_outcome search_run(struct search *search, uint64_t start, uint6
     return NAHT_DONE;
 }
 
-/* Pages that are neither present nor swapped were never written. */
-static bool page_has_content(struct search *search, uint64_t address)
+/*
+ * The next run of pages with content from *at on; both ends are set, and equal at the end of the mapping.
+ * Pages that are neither present nor swapped (bits 63 and 62 of a pagemap entry) were never
+ * written.
+ */
+static enum naht_outcome next_run(
+    struct search *search, uint64_t *at, uint64_t *end, uint64_t mapping_end)
 {
-    uint64_t entry = 0;
-    if (pread(search->pagemap, &entry, 8, (off_t)(address / PAGE * 8)) != 8)
-        return true;
-    return entry >> 62;
+    bool inside = false;
+    for (*end = *at; *end < mapping_end;) {
+        uint64_t left = (mapping_end - 1) / PAGE - *end / PAGE + 1;
+        size_t count = left < LOOK ? (size_t)left : LOOK;
+        search->pages += count;
+        if (search->pages > MOST_PAGES)
+            return naht_fail(search->result, NAHT_REFUSED, "memory limit", EFBIG);
+        off_t offset = (off_t)(*end / PAGE * 8);
+        if (pread(search->pagemap, search->entries, count * 8, offset) != (ssize_t)(count * 8))
+            return naht_fail(search->result, NAHT_REFUSED, "read pagemap", EIO);
+        for (size_t i = 0; i < count; i++, *end = (*end & -(uint64_t)PAGE) + PAGE) {
+            bool content = search->entries[i] >> 62;
+            if (inside && !content)
+                return NAHT_DONE;
+            if (!inside && content)
+                *at = *end;
+            inside = content;
+        }
+    }
+    *end = mapping_end;
+    if (!inside)
+        *at = mapping_end;
+    return NAHT_DONE;
 }
 
 /*
@@ -129,16 +156,17 @@ static uint64_t live_start(const struct search *search, const struct naht_mappin
 static enum naht_outcome search_mapping(
     struct search *search, const struct naht_mapping *mapping)
 {
+    uint64_t at = live_start(search, mapping), end;
     enum naht_outcome outcome = NAHT_DONE;
-    for (uint64_t at = live_start(search, mapping); at < mapping->end && outcome == NAHT_DONE;) {
-        uint64_t run = at;
-        while (run < mapping->end && page_has_content(search, run))
-            run = (run & -(uint64_t)PAGE) + PAGE;
-        search->searched += run - at;
+    while (at < mapping->end && outcome == NAHT_DONE) {
+        outcome = next_run(search, &at, &end, mapping->end);
+        if (outcome != NAHT_DONE)
+            break;
+        search->searched += end - at;
         if (search->searched > search->plan->scan_limit)
             return naht_fail(search->result, NAHT_REFUSED, "memory limit", EFBIG);
-        outcome = search_run(search, at, run);
-        at = (run & -(uint64_t)PAGE) + PAGE;
+        outcome = search_run(search, at, end);
+        at = end;
     }
     return outcome;
 }
@@ -171,11 +199,13 @@ enum naht_outcome naht_check_references(
     snprintf(path, sizeof path, "/proc/%d/pagemap", plan->pid);
     search.pagemap = open(path, O_RDONLY | O_CLOEXEC);
     search.buffer = malloc(PIECE + 8);
-    if (!search.buffer)
+    search.entries = malloc(LOOK * sizeof *search.entries);
+    if (!search.buffer || !search.entries)
         outcome = naht_fail(result, NAHT_FAILED, "allocate", ENOMEM);
     if (outcome == NAHT_DONE)
         outcome = search_memory(&search);
     free(search.buffer);
+    free(search.entries);
     if (search.pagemap >= 0)
         close(search.pagemap);
     return outcome;

@@ -6,6 +6,9 @@
  * thread's home: for the first thread the end of the stack mapping, for others the thread control block
  * that libc places on top of the stack, which FS points to. Where the memory between is not
  * whole, the thread runs on another stack (sigaltstack, coroutine), and both are scanned.
+ *
+ * Dead words in live frames make this say "busy" too often. All such suspects of one stop are noted, so that
+ * each can be unwound exactly afterwards; with a certificate from there a thread is not scanned.
  */
 #include "internal.h"
 
@@ -202,7 +205,25 @@ static enum naht_outcome scan_thread(struct scan *scan, const struct naht_thread
     bool whole = false;
     enum naht_outcome outcome
         = end ? scan_span(scan, thread->id, stack_start(thread), end, &whole) : NAHT_DONE;
-    return outcome == NAHT_DONE && !whole ? scan_foreign(scan, thread) : outcome;
+    if (outcome == NAHT_DONE && !whole) {
+        outcome = scan_foreign(scan, thread);
+        end = 0;
+    }
+    if (outcome == NAHT_BUSY)
+        naht_add_suspect(
+            scan->result, scan->stopped->pid, thread, end ? stack_start(thread) : 0, end);
+    return outcome;
+}
+
+/* One busy thread does not end the scan: the others' suspects are wanted, too. */
+static bool goes_on(enum naht_outcome outcome)
+{
+    return outcome == NAHT_DONE || outcome == NAHT_BUSY;
+}
+
+static enum naht_outcome worse(enum naht_outcome one, enum naht_outcome other)
+{
+    return other == NAHT_DONE ? one : other;
 }
 
 /* The threads of one batch whose short stacks are read by one system call. */
@@ -220,16 +241,20 @@ static enum naht_outcome judge_batch(struct scan *scan, struct batch *batch)
         : 0;
     size_t at = 0, present = got > 0 ? (size_t)got : 0;
     enum naht_outcome outcome = NAHT_DONE;
-    for (size_t i = 0; i < batch->count && outcome == NAHT_DONE; i++) {
+    for (size_t i = 0; i < batch->count && goes_on(outcome); i++) {
         size_t size = batch->remote[i].iov_len;
         uint64_t start = (uint64_t)batch->remote[i].iov_base;
         const struct naht_range span = {start, start + size};
         if (at + size <= present) {
             scan->result->stack_bytes += size;
-            outcome = judge_words(
+            enum naht_outcome found = judge_words(
                 scan, batch->threads[i]->id, scan->buffer + at, size, start, &span);
+            if (found == NAHT_BUSY)
+                naht_add_suspect(
+                    scan->result, scan->stopped->pid, batch->threads[i], start, start + size);
+            outcome = worse(outcome, found);
         } else {
-            outcome = scan_thread(scan, batch->threads[i]);
+            outcome = worse(outcome, scan_thread(scan, batch->threads[i]));
         }
         at += size;
     }
@@ -241,22 +266,22 @@ static enum naht_outcome scan_all(struct scan *scan)
 {
     struct batch batch = {.count = 0};
     enum naht_outcome outcome = NAHT_DONE;
-    for (size_t i = 0; i < scan->stopped->count && outcome == NAHT_DONE; i++) {
+    for (size_t i = 0; i < scan->stopped->count && goes_on(outcome); i++) {
         const struct naht_thread *thread = &scan->stopped->threads[i];
-        if (!thread->stopped)
+        if (!thread->stopped || naht_is_certified(scan->plan, thread))
             continue;
         uint64_t start = stack_start(thread), end = home_end(scan, thread);
         if (!end || end - start > BATCH_BYTES) {
-            outcome = scan_thread(scan, thread);
+            outcome = worse(outcome, scan_thread(scan, thread));
             continue;
         }
         if (batch.count == BATCH_THREADS || batch.bytes + (end - start) > BATCH_BYTES)
-            outcome = judge_batch(scan, &batch);
+            outcome = worse(outcome, judge_batch(scan, &batch));
         batch.threads[batch.count] = thread;
         batch.remote[batch.count++] = (struct iovec){(void *)start, end - start};
         batch.bytes += end - start;
     }
-    return outcome == NAHT_DONE ? judge_batch(scan, &batch) : outcome;
+    return goes_on(outcome) ? worse(outcome, judge_batch(scan, &batch)) : outcome;
 }
 
 enum naht_outcome naht_check_stacks(

@@ -8,6 +8,13 @@ OSError is for the rest. Addresses and sizes are in the target; times are nanose
 from collections.abc import Sequence
 from typing import TypedDict
 
+FrameRegisters = tuple[int, int, int, int, int, int, int, int]
+"""rip, rsp, rbp, rbx, r12, r13, r14, r15."""
+Suspect = tuple[int, FrameRegisters, int, bytes]
+"""Thread, registers, and a copy of its stack from an address on; empty where it cannot be had."""
+Certificate = tuple[int, FrameRegisters, Sequence[int]]
+"""Thread, registers, and the stack words (address, value, address, value…) of an exact unwinding."""
+
 class CommitResult(TypedDict):
     outcome: str  # done | busy | mismatch | unstoppable | gone | refused | failed
     thread: int  # the thread that was in the way, or 0
@@ -17,6 +24,7 @@ class CommitResult(TypedDict):
     threads: int  # how many were stopped
     pause_ns: int  # first stop to last resume
     stacks_bytes: int  # stack memory that was scanned
+    suspects: list[Suspect]  # threads that the conservative scan could not clear
 
 class CallResult(TypedDict):
     outcome: str  # done | unsuitable | gone | refused | failed | crashed
@@ -34,6 +42,7 @@ def commit(
     still: Sequence[tuple[int, int]],
     unreferenced: Sequence[tuple[int, int]],
     restorers: Sequence[int],
+    certificates: Sequence[Certificate],
     main_stack_end: int,
     stop_timeout_ns: int,
     scan_limit: int,

@@ -22,7 +22,10 @@ from naht.live.native.procfs import Mapping
 from naht.live.native.threads import Candidate
 
 if TYPE_CHECKING:
-    from naht._core import CommitResult  # a shape, which the compiled module does not carry
+    from naht._core import (
+        Certificate,
+        CommitResult,
+    )  # a shape, which the compiled module does not carry
 
 SYS_MMAP, SYS_MUNMAP = 9, 11
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
@@ -134,6 +137,7 @@ class Remote:
         quiet: Sequence[tuple[int, int]] = (),
         still: Sequence[tuple[int, int]] = (),
         unreferenced: Sequence[tuple[int, int]] = (),
+        certificates: Sequence[Certificate] = (),
         stop_timeout_ns: int,
         scan_limit: int = 0,
     ) -> CommitResult:
@@ -141,7 +145,7 @@ class Remote:
         result = _core.commit(
             pid=self.key.pid, start_time=self.key.start_time, expected=expected, writes=writes,
             quiet=merge_ranges(quiet), still=sorted(still), unreferenced=unreferenced,
-            restorers=self.restorers, main_stack_end=self.main_stack_end,
+            restorers=self.restorers, certificates=certificates, main_stack_end=self.main_stack_end,
             stop_timeout_ns=stop_timeout_ns, scan_limit=scan_limit,
         )  # fmt: skip
         if result["outcome"] == "gone":
