@@ -57,6 +57,11 @@ class AddressSpaces:
         return tuple(sorted(other for other in group if other != pid))
 
 
+def sharers_of(pid: int) -> tuple[int, ...]:
+    """The other processes in the address space of `pid`; those found are looked at afresh."""
+    return recent_address_spaces(pid).sharers(pid) and AddressSpaces().sharers(pid)
+
+
 _recent: tuple[float, AddressSpaces] | None = None
 
 

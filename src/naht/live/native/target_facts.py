@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from naht.errors import HostileInputError, NahtError
 from naht.live.native import cgroups, procfs, seccomp
-from naht.live.native.address_spaces import recent_address_spaces
+from naht.live.native.address_spaces import sharers_of
 from naht.live.native.coroutines import hidden_stack_signs
 from naht.live.native.discovery import find_elves
 from naht.live.native.memory import PAGE, TargetMemory
@@ -66,7 +66,7 @@ def gather(
         address_space_limit=address_space_limit(procfs.read_text(pid, "limits", 65536)),
         forced_access=forced_access_works(),
         threads=tuple(judge_thread(pid, thread) for thread in threads),
-        sharers=recent_address_spaces(pid).sharers(pid),
+        sharers=sharers_of(pid),
         hidden_stacks=hidden_stack_signs(memory, elves),
     )
 
