@@ -1,0 +1,214 @@
+"""Scan says what runs, and whether the file on disk is still the one that runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from naht.domain.process import ScannedObject, ScannedProcess
+from naht.live.native import procfs
+from naht.live.native.scan import Scanner, scan_processes
+from tests.builders.live_programs import (
+    Program,
+    build_id_of,
+    compile_library,
+    compile_program,
+    running,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.live, pytest.mark.compiler]
+
+LOADS = """
+#include <dlfcn.h>
+int main(int argc, char **argv)
+{
+    if (!dlopen(argv[1], RTLD_NOW)) { puts(dlerror()); return 1; }
+    say(getpid()); ready(); wait_for_end(); return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scan")
+
+
+@pytest.fixture(scope="module")
+def loader(place: Path) -> Path:
+    return compile_program(place, "loader", LOADS)
+
+
+@pytest.fixture(scope="module")
+def old(place: Path) -> Path:
+    return compile_library(place, "old.so", "int answer(void) { return 1; }")
+
+
+@pytest.fixture(scope="module")
+def new(place: Path) -> Path:
+    return compile_library(place, "new.so", "int answer(void) { return 2; }")
+
+
+@contextmanager
+def loading(loader: Path, library: Path | str) -> Iterator[Program]:
+    with running([loader, library]) as process:
+        process.numbers_until_ready()
+        yield process
+
+
+def scanned(pid: int, build_id: str = "") -> ScannedProcess:
+    process = Scanner(build_id).scan(pid)
+    assert process is not None
+    return process
+
+
+def the_library(pid: int, build: Path, wanted: str = "") -> ScannedObject:
+    build_id = build_id_of(build)
+    (found,) = [o for o in scanned(pid, wanted).objects if o.object.build_id == build_id]
+    return found
+
+
+def replace(target: Path, by: Path) -> None:
+    """As a package manager does it: a new file, renamed over the old one."""
+    fresh = target.with_suffix(".new")
+    shutil.copy(by, fresh)
+    fresh.rename(target)
+
+
+def test_a_file_that_is_what_runs(tmp_path: Path, loader: Path, old: Path, new: Path) -> None:
+    library = Path(shutil.copy(old, tmp_path / "lib.so"))
+    with loading(loader, library) as process:
+        found = the_library(process.pid, old, build_id_of(old))
+        assert (found.stale, found.disk_build_id, found.fits) == (False, build_id_of(old), True)
+        assert found.applied == ()
+        assert not the_library(process.pid, old, build_id_of(new)).fits
+        assert not the_library(process.pid, old).fits
+        names = {Path(o.object.path).name for o in scanned(process.pid).objects}
+        assert {"loader", "lib.so", "libc.so.6", "ld-linux-x86-64.so.2"} <= names
+
+
+def test_a_file_that_was_replaced(tmp_path: Path, loader: Path, old: Path, new: Path) -> None:
+    library = Path(shutil.copy(old, tmp_path / "lib.so"))
+    with loading(loader, library) as process:
+        replace(library, new)
+        found = the_library(process.pid, old)
+        assert found.object.path == f"{library} (deleted)"
+        assert (found.stale, found.disk_build_id) == (True, build_id_of(new))
+        replace(library, old)  # installed again as it was: a restart would change nothing
+        assert not the_library(process.pid, old).stale
+
+
+def test_a_file_that_is_gone(tmp_path: Path, loader: Path, old: Path) -> None:
+    library = Path(shutil.copy(old, tmp_path / "lib.so"))
+    with loading(loader, library) as process:
+        library.unlink()
+        found = the_library(process.pid, old)
+        assert (found.stale, found.disk_build_id) == (True, "")
+
+
+def test_a_name_that_looks_deleted(tmp_path: Path, loader: Path, old: Path) -> None:
+    library = Path(shutil.copy(old, tmp_path / "lib.so (deleted)"))
+    with loading(loader, library) as process:
+        assert not the_library(process.pid, old).stale
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "text", "loop"])
+def test_something_else_in_its_place(tmp_path: Path, loader: Path, old: Path, kind: str) -> None:
+    library = Path(shutil.copy(old, tmp_path / "lib.so"))
+    with loading(loader, library) as process:
+        library.unlink()
+        if kind == "pipe":
+            os.mkfifo(library)
+        elif kind == "directory":
+            library.mkdir()
+        elif kind == "text":
+            library.write_text("not an object")
+        else:
+            library.symlink_to(library)
+        found = the_library(process.pid, old)
+        assert (found.stale, found.disk_build_id) == (True, "")
+
+
+def test_a_memfd_is_never_stale(loader: Path, old: Path) -> None:
+    memfd = os.memfd_create("lib", 0)
+    os.write(memfd, old.read_bytes())
+    with loading(loader, f"/proc/{os.getpid()}/fd/{memfd}") as process:
+        found = the_library(process.pid, old)
+        assert (found.stale, found.disk_build_id) == (False, "")
+    os.close(memfd)
+
+
+def test_another_mount_namespace_has_files_of_its_own(
+    tmp_path: Path, loader: Path, old: Path, new: Path
+) -> None:
+    """The same path holds the new build on the host and the old one in the container."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shutil.copy(new, shared / "lib.so")
+    script = f"mount -t tmpfs none {shared} && cp {old} {shared}/lib.so && "
+    script += f"ln -s {shared}/lib.so {shared}/link.so && {loader} {shared}/lib.so; exit"
+    with running(["unshare", "-mpf", "--kill-child", "sh", "-c", script]) as namespace:
+        namespace.numbers_until_ready()
+        (pid,) = [
+            p.key.pid for p in scan_processes() if p.command.startswith(str(loader)) and p.objects
+        ]
+        found = the_library(pid, old)
+        assert (found.stale, found.disk_build_id) == (False, build_id_of(old))
+        inside = Path(f"/proc/{pid}/root") / str(shared)[1:] / "lib.so"
+        replace(inside, new)
+        found = the_library(pid, old)
+        assert (found.stale, found.disk_build_id) == (True, build_id_of(new))
+
+
+def test_links_of_a_container_stay_inside(
+    tmp_path: Path, loader: Path, old: Path, new: Path
+) -> None:
+    """An absolute link in a container means the container's file, not the host's."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shutil.copy(new, shared / "real.so")
+    script = f"mount -t tmpfs none {shared} && cp {old} {shared}/real.so && "
+    script += f"cp {old} {shared}/lib.so && {loader} {shared}/lib.so; exit"
+    with running(["unshare", "-mpf", "--kill-child", "sh", "-c", script]) as namespace:
+        namespace.numbers_until_ready()
+        (pid,) = [
+            p.key.pid for p in scan_processes() if p.command.startswith(str(loader)) and p.objects
+        ]
+        library = Path(f"/proc/{pid}/root") / str(shared)[1:] / "lib.so"
+        library.unlink()
+        library.symlink_to(shared / "real.so")
+        assert not the_library(pid, old).stale
+
+
+def test_a_chroot(tmp_path: Path, old: Path, new: Path) -> None:
+    source = LOADS.replace(
+        "if (!dlopen(argv[1]", 'chroot(argv[2]); chdir("/"); if (!dlopen(argv[1]'
+    )
+    program = compile_program(tmp_path, "jailed", source, "-Wl,-z,now")
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    library = Path(shutil.copy(old, jail / "lib.so"))
+    with running([program, "/lib.so", jail]) as process:
+        process.numbers_until_ready()
+        assert the_library(process.pid, old).object.path == str(library)
+        assert not the_library(process.pid, old).stale
+        replace(library, new)
+        assert the_library(process.pid, old).stale
+
+
+def test_unreadable_zombies_and_ourselves(loader: Path, old: Path) -> None:
+    kernel_thread = next(p for p in procfs.list_pids() if procfs.read_stat(p).kernel_thread)
+    with loading(loader, old) as process:
+        everything = {p.key.pid: p for p in scan_processes(build_id_of(old))}
+        assert any(o.fits for o in everything[process.pid].objects)
+        assert os.getpid() not in everything
+        assert kernel_thread not in everything
+        process.process.kill()
+        wait_until(lambda: procfs.read_stat(process.pid).state == "Z")
+        assert Scanner("").scan(process.pid) is None
+    assert Scanner("").scan(process.pid) is None
