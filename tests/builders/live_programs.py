@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +32,9 @@ def compile_program(
     """Compiles and links `source` after PRELUDE; flags go last, so that libraries may be named."""
     suffix = ".cc" if compiler in ("g++", "clang++") else ".c"
     code, result = where / (name + suffix), where / name
-    code.write_text(PRELUDE + source)
+    # A build-id of its own, so that no other run's processes are found in its place.
+    mark = f'static const char mark[] __attribute__((used)) = "{uuid.uuid4()}";\n'
+    code.write_text(PRELUDE + mark + source)
     command = [compiler, "-g0", "-O1", "-w", "-Wl,--build-id", "-o", str(result), str(code), *flags]
     subprocess.run(command, check=True)
     return result

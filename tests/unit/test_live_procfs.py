@@ -170,7 +170,7 @@ def test_this_process() -> None:
     assert procfs.read_status(pid).group == pid
     assert pid in procfs.list_threads(pid)
     assert pid in procfs.list_pids()
-    assert "pytest" in procfs.read_command(pid)
+    assert "python" in procfs.read_command(pid)
     assert procfs.mapping_at(procfs.read_maps(pid), id(pid)) is not None
     procfs.check_key(procfs.read_key(pid))
 
