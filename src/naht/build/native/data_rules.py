@@ -7,7 +7,7 @@ unknown purpose. Each refusal names the datum and the file.
 from __future__ import annotations
 
 from naht.build.native.matching import is_read_only
-from naht.build.native.meaning import Meaning, Meanings, symbols_in
+from naht.build.native.meaning import Meaning, Meanings, symbols_in, typeinfo_name
 from naht.build.native.names import (
     is_static_initializer,
     is_vtable_or_typeinfo,
@@ -18,6 +18,7 @@ from naht.build.native.refusals import Refusal, Refusals
 from naht.build.native.relocatable import Definition, Named, Relocatable
 from naht.build.native.unit import UnitComparison
 from naht.elf import constants as c
+from naht.elf.file import Section
 
 CONSTRUCTOR_SECTIONS = (
     ".init_array", ".fini_array", ".preinit_array", ".ctors", ".dtors",
@@ -45,6 +46,7 @@ def judge_data(
                 _judge_datum(unit, new, changed, old, refusals)
         _judge_constants(unit, old, changed, refusals)
         _judge_constructors(unit, old, refusals)
+        _judge_unnamed_variables(unit, refusals)
         _judge_other_sections(unit, refusals)
 
 
@@ -217,6 +219,40 @@ def constructor_functions(view: Relocatable) -> frozenset[str]:
         for reference in view.references(section.index)
         if isinstance(reference.target, Named)
     )
+
+
+def _judge_unnamed_variables(unit: UnitComparison, refusals: Refusals) -> None:
+    """Writable data that no symbol covers can't be matched piece by piece."""
+    comparison, where = unit.exact, unit.pair.source
+    old = _unnamed(comparison.old.view, comparison.old_meanings)
+    new = _unnamed(comparison.new.view, comparison.new_meanings)
+    for name in sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k)):
+        refusals.add(
+            "data-changed",
+            f"Writable data without a name, in {name} of {where}, changed; live processes keep "
+            "the old value.",
+            "Give that data a name, and leave it as it was.",
+            where=where,
+        )
+
+
+def _unnamed(view: Relocatable, meanings: Meanings) -> dict[str, list[Meaning]]:
+    named = {definition.section for definition in view.data.values()}
+    found: dict[str, list[Meaning]] = {}
+    for section in view.elf.sections:
+        writable = section.flags & c.SHF_WRITE and not view.is_read_only(section.index)
+        special = section.name.startswith((*CONSTRUCTOR_SECTIONS, ".naht.hooks."))
+        if not writable or section.index in named or special:
+            continue
+        if section.size and not _holds_only_types(view, section):
+            found.setdefault(section.name, []).append(meanings.section(section.index))
+    return found
+
+
+def _holds_only_types(view: Relocatable, section: Section) -> bool:
+    """Pointers that only exception tables use, and that nobody writes to."""
+    types = [r for r in view.references(section.index) if typeinfo_name(r)]
+    return len(types) * 8 == section.size
 
 
 def _judge_other_sections(unit: UnitComparison, refusals: Refusals) -> None:

@@ -113,7 +113,7 @@ class Meanings:
     def _place(self, section: int, offset: int, reference: Reference, owner: str) -> Meaning:
         """Anonymous read-only data by content; any other unnamed place by its section's name."""
         if not self.view.is_read_only(section) or self.view.is_code(section):
-            return ("place", self.view.section(section).name, offset)
+            return self._unnamed_variable(section, offset)
         size = self.view.section(section).size
         if not 0 <= offset < size:
             return ("outside", *self._extent(section, 0, size, owner, table=True), offset)
@@ -122,6 +122,13 @@ class Meanings:
             return ("anonymous", *self._extent(section, offset, end, owner))
         end = self._piece_end(section, offset, owner)
         return self._without_padding(section, self._extent(section, offset, end, owner, table=True))
+
+    def _unnamed_variable(self, section: int, offset: int) -> Meaning:
+        """A place in writable data, or the pointer to a type's identity that is there."""
+        for reference in self.view.references_in(section, offset, offset + 1):
+            if name := typeinfo_name(reference):
+                return ("typeinfo", name)
+        return ("place", self.view.section(section).name, offset)
 
     def _without_padding(self, section: int, extent: Extent) -> Meaning:
         """Zeros up to the next aligned piece are the assembler's, fewer than the alignment."""
@@ -165,14 +172,19 @@ class Meanings:
         if frame is None:
             return ()
         table: Meaning = ()
-        if frame.lsda and isinstance(frame.lsda.target, Place):
-            place = frame.lsda.target
-            owner = _unnamed_owner(frame.section, frame.lsda.field)
-            end = self._piece_end(place.section, place.offset, owner)
-            table = self._without_padding(
-                place.section, self._extent(place.section, place.offset, end, definition.name)
-            )
+        if frame.lsda and (place := self.view.raw_place(frame.lsda)):
+            end = self._piece_end(*place, _unnamed_owner(frame.section, frame.lsda.field))
+            table = self._without_padding(place[0], self._extent(*place, end, definition.name))
         return frame.rules, frame.common, frame.personality, table
+
+
+def typeinfo_name(reference: Reference) -> str:
+    """The `_ZTI…` that a pointer is for, else "". Clang's position independent exception tables
+    reach types through pointers in .data that have no names but `.L_ZTI….DW.stub`."""
+    target = reference.target
+    if isinstance(target, Named) and target.symbol.name.startswith("_ZTI"):
+        return target.symbol.name
+    return ""
 
 
 def _unnamed_owner(section: int, field: int) -> str:

@@ -5,10 +5,11 @@ Owns finding them. What the link left out has no address.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from naht.build.native.linked import LinkedView
-from naht.build.native.relocatable import Definition, Relocatable
+from naht.build.native.relocatable import SPECIAL_SECTIONS, Definition, Relocatable
 from naht.build.native.unit import UnitComparison
 from naht.elf import constants as c
 
@@ -46,11 +47,25 @@ class OldCode:
         return self.link.address_of(plain, definition) if definition else None
 
     def is_linked(self, unit: UnitComparison, name: str) -> bool:
-        """False for another unit's copy of an inline function, and for collected sections. What
-        the plain object lacks altogether is for the comparison of forms to refuse."""
+        """False for another unit's copy of an inline function, for a weak definition that a
+        strong one replaced, and for collected sections. What the plain object lacks altogether
+        is for the comparison of forms to refuse."""
         plain = self.plain(unit)
-        known = name in plain.functions or name in plain.data
-        return not known or self.address(unit, name) is not None
+        definition = plain.functions.get(name) or plain.data.get(name)
+        if definition is None:
+            return True
+        address = self.address(unit, name)
+        if address is None or definition.is_local or definition.symbol.type == c.STT_TLS:
+            return address is not None
+        return self._global_addresses.get(name, address) == address
+
+    @cached_property
+    def _global_addresses(self) -> dict[str, int]:
+        return {
+            symbol.name: symbol.value
+            for symbol in self.link.elf.symbols
+            if symbol.binding != c.STB_LOCAL and symbol.section not in SPECIAL_SECTIONS
+        }
 
     def code(self, address: int, size: int) -> bytes:
         return self.link.elf.read_address(address, size)

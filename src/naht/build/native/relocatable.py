@@ -360,8 +360,10 @@ def _shortened(text: Text) -> Text:
 
 
 def is_name(symbol: Symbol) -> bool:
-    """A symbol that the source or the compiler named; `.L…` labels are the assembler's own."""
-    return bool(symbol.name) and symbol.type in NAMED_TYPES and not symbol.name.startswith(".L")
+    """A symbol that the source named, or the compiler for it. `.L…` labels are the assembler's
+    own, and Clang numbers its exception tables by their order."""
+    is_label = symbol.name.startswith((".L", "GCC_except_table"))
+    return bool(symbol.name) and symbol.type in NAMED_TYPES and not is_label
 
 
 class _Names:

@@ -56,6 +56,8 @@ def _layout_differences(old: ElfFile, running: ElfFile) -> list[str]:
         return ["one is position independent and the other is not"]
     olds, runnings = _loaded(old), _loaded(running)
     found = []
+    if not runnings:  # section headers can be stripped off; the segments remain
+        return _segment_differences(old, running)
     for name in dict.fromkeys((*olds, *runnings)):
         if olds.get(name) != runnings.get(name):
             found.append(f"{name} is {_place(runnings.get(name))}, not {_place(olds.get(name))}")

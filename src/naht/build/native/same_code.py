@@ -76,7 +76,7 @@ class FormComparison:
         if isinstance(target, Place):
             here = self._sectioned_meanings.target(a.reference, mine.function.name)
             there = self._plain_meanings.target(b.reference, theirs.function.name)
-            return mine.relabel(here) == theirs.relabel(there)
+            return _same_beginning(mine.relabel(here), theirs.relabel(there))
         return target == b.reference.target
 
     def _same_name(self, target: Named, b: Step, place_b: tuple[int, int] | None) -> bool:
@@ -116,6 +116,25 @@ class Labels:
             # Sections apart have other alignments, so other zeros at the end count as padding.
             meaning = ("anonymous", meaning[1].rstrip(b"\0"), meaning[2])
         return tuple(self.relabel(m) if isinstance(m, tuple) else m for m in meaning)
+
+
+def _same_beginning(here: Meaning, there: Meaning) -> bool:
+    """Where unnamed data ends can only be told from its neighbours, and those differ in the two
+    forms: what both certainly hold must be equal."""
+    if here[0] != "anonymous" or there[0] != "anonymous":
+        return here == there
+    length = min(len(_body(here)), len(_body(there)))
+    return _cut(here, length) == _cut(there, length)
+
+
+def _cut(meaning: Meaning, length: int) -> Meaning:
+    fields = meaning[2]
+    inside = [f for f in fields if f[0] < length] if isinstance(fields, tuple) else fields
+    return _body(meaning)[:length], inside
+
+
+def _body(meaning: Meaning) -> bytes:
+    return meaning[1] if isinstance(meaning[1], bytes) else b""
 
 
 def place_of(step: Step, view: Relocatable) -> tuple[int, int] | None:

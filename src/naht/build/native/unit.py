@@ -16,7 +16,8 @@ from naht.build.native.debug_info import DebugInfo
 from naht.build.native.matching import Matching, Side, is_read_only, match
 from naht.build.native.meaning import Meaning, Meanings, cold_parts, symbols_in
 from naht.build.native.names import cold_parent
-from naht.build.native.relocatable import Definition, Relocatable
+from naht.build.native.relocatable import Definition, Named, Relocatable
+from naht.elf import constants as c
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,20 @@ class UnitComparison:
             old in neutral.old.view.data
             and new in neutral.new.view.data
             and neutral.same_datum(old, new)
+        )
+
+    @cached_property
+    def handed_out(self) -> frozenset[str]:
+        """Old functions whose address the old code or data stores somewhere."""
+        view = self.exact.old.view
+        return frozenset(
+            reference.target.symbol.name
+            for section in view.elf.sections
+            if section.flags & c.SHF_ALLOC and section.name != ".eh_frame"
+            for reference in view.references(section.index)
+            if isinstance(reference.target, Named)
+            and reference.use != "branch"
+            and reference.target.offset == 0
         )
 
     @cached_property
