@@ -54,7 +54,7 @@ missing_packages() {
 # A change of the lock, the build description or the C sources calls for another install.
 fingerprint() {
     {
-        cat requirements/dev.txt pyproject.toml setup.py
+        cat requirements/dev.txt pyproject.toml setup.py setup.cfg
         find csrc -name '*.[ch]' -print0 | sort -z | xargs -0 -r cat
     } | sha256sum | cut -d' ' -f1
 }

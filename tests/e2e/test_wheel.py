@@ -15,7 +15,7 @@ from tests.builders.door import HOTPATCH_ID, ROOT, build_fix, make_door, running
 
 pytestmark = [pytest.mark.live, pytest.mark.compiler]
 
-SOURCES = ("src", "csrc", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("src", "csrc", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
