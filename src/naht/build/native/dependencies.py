@@ -20,22 +20,36 @@ from naht.build.native.units import Compilation
 MAX_RULE_SIZE = 64 << 20
 
 
+Read = Sequence[frozenset[Path] | None]  # one per compilation; None: the compiler would not say
+
+
+def files_read(compilations: Sequence[Compilation]) -> Read:
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(_files_read, compilations))
+
+
 def stale_units(
-    compilations: Sequence[Compilation], change: TreeChange, tree: Path
+    compilations: Sequence[Compilation], read: Read, change: TreeChange, tree: Path
 ) -> tuple[Compilation, ...]:
     """The compilations that read a file that changed, or may now find an added one first."""
     touched = {tree / name for name in (*change.changed, *change.removed)}
     added = {Path(name).name for name in change.added}
-    with ThreadPoolExecutor(WORKERS) as pool:
-        read = list(pool.map(files_read, compilations))
     return tuple(
         x for x, files in zip(compilations, read, strict=True)
         if files is None or files & touched or added & {f.name for f in files}
     )  # fmt: skip
 
 
-def files_read(compilation: Compilation) -> frozenset[Path] | None:
-    """With symbolic links followed too. None when the compiler would not say."""
+def unread_files(change: TreeChange, read: Read, tree: Path) -> tuple[str, ...]:
+    """Changed files that surely enter no compilation directly."""
+    if None in read:
+        return ()
+    known = {file for files in read if files for file in files}
+    return tuple(n for n in change.changed if tree / n not in known)
+
+
+def _files_read(compilation: Compilation) -> frozenset[Path] | None:
+    """With symbolic links followed too."""
     record = compilation.invocation
     rule = record.dependencies
     if rule is None or _leaves_out_system_headers(record.arguments):
