@@ -26,7 +26,7 @@ struct naht_stop_report {
     int signal;
     int event; /* PTRACE_EVENT_STOP, a syscall stop (NAHT_SYSCALL_STOP), or 0 for a signal */
 };
-#define NAHT_SYSCALL_STOP 0x80
+#define NAHT_SYSCALL_STOP 0x10000 /* no PTRACE_EVENT: PTRACE_EVENT_STOP is 0x80 */
 
 /* Waits for one stop of one thread. Returns 0, ETIMEDOUT, or EBUSY for uninterruptible sleep. */
 int naht_wait_stop(pid_t pid, pid_t thread, uint64_t deadline, struct naht_stop_report *report);

@@ -67,7 +67,7 @@ static void interpret(int status, struct naht_stop_report *report)
     int signal = WSTOPSIG(status), event = status >> 16;
     if (event)
         report->event = event;
-    else if (signal == (SIGTRAP | NAHT_SYSCALL_STOP))
+    else if (signal == (SIGTRAP | 0x80)) /* PTRACE_O_TRACESYSGOOD */
         report->event = NAHT_SYSCALL_STOP;
     else
         report->signal = signal;
