@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from naht.errors import TargetGoneError
+from naht.live.native import procfs
+
 PATIENCE = 60.0
 
 PRELUDE = """\
@@ -122,3 +125,11 @@ def build_id_of(path: Path) -> str:
         for line in notes.stdout.splitlines()
         if line.strip().startswith("Build ID")
     )
+
+
+def a_kernel_thread() -> int:
+    for pid in sorted(procfs.list_pids()):
+        with suppress(TargetGoneError):
+            if procfs.read_stat(pid).kernel_thread:
+                return pid
+    raise AssertionError("no kernel thread is visible: run these tests outside a pid namespace")

@@ -15,10 +15,11 @@ from naht.live.native import cgroups, procfs, target_facts
 from naht.live.native.address_spaces import AddressSpaces
 from naht.live.native.memory import TargetMemory
 from naht.live.native.preflight import find_refusals
-from naht.live.native.target_facts import REQUESTS, judge_thread
+from naht.live.native.sandboxes import REQUESTS, judge_thread
 from naht.live.native.threads import find_candidates
 from tests.builders.live_programs import (
     Program,
+    a_kernel_thread,
     compile_library,
     compile_program,
     running,
@@ -89,7 +90,7 @@ def refused_when_opened(pid: int) -> str:
 
 
 def test_tasks_without_memory(waits: Path, tmp_path: Path) -> None:
-    kernel_thread = next(p for p in procfs.list_pids() if procfs.read_stat(p).kernel_thread)
+    kernel_thread = a_kernel_thread()
     assert refused_when_opened(kernel_thread) == "kernel-thread"
     with running([waits]) as process:
         assert process.line() == "ready"

@@ -15,6 +15,7 @@ from naht.live.native import procfs
 from naht.live.native.scan import Scanner, scan_processes
 from tests.builders.live_programs import (
     Program,
+    a_kernel_thread,
     build_id_of,
     compile_library,
     compile_program,
@@ -202,7 +203,7 @@ def test_a_chroot(tmp_path: Path, old: Path, new: Path) -> None:
 
 
 def test_unreadable_zombies_and_ourselves(loader: Path, old: Path) -> None:
-    kernel_thread = next(p for p in procfs.list_pids() if procfs.read_stat(p).kernel_thread)
+    kernel_thread = a_kernel_thread()
     with loading(loader, old) as process:
         everything = {p.key.pid: p for p in scan_processes(build_id_of(old))}
         assert any(o.fits for o in everything[process.pid].objects)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from naht.live.native.preflight import Judged, TargetFacts, check, find_refusals, seccomp_refusal
+from naht.live.native.preflight import TargetFacts, check, find_refusals, seccomp_refusal
 from naht.live.native.procfs import Stat, Status
-from naht.live.native.seccomp import RET_ERRNO, Denial, Request
+from naht.live.native.seccomp import RET_ERRNO, Denial, Judged, Request
 from naht.live.native.target_facts import address_space_limit
 
 STAT = Stat("nginx", "S", 1, 0x400100, 2, 99, 0x5500_0000_0000, 0x7FFD_0000_0000)

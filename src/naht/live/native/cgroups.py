@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+
+import msgspec
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 ReadFile = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupMount:
+class GroupMount(msgspec.Struct, frozen=True):
     version: int  # 1: the freezer hierarchy; 2: the unified one
     root: str  # the group that is mounted
     point: str
@@ -95,6 +94,7 @@ def own_mounts() -> tuple[GroupMount, ...]:
 
 def read_file(path: str) -> str:
     try:
-        return Path(path).read_text("utf-8", "surrogateescape")
+        with open(path, "rb") as stream:  # noqa: PTH123  (pathlib is slow to load)
+            return stream.read().decode("utf-8", "surrogateescape")
     except OSError:
         return ""

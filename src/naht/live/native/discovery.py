@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+import msgspec
 
 from naht.domain.build_id import BuildId
 from naht.domain.process import LoadedObject, ProcessKey
@@ -31,8 +32,7 @@ _NO_FILE = b" 00:00 0 "
 _PATH_COLUMN = 73  # paths, which the process chooses, never start before (fs/proc/task_mmu.c)
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(msgspec.Struct, frozen=True):
     """One loaded object with its headers; `path` is the raw path, to be opened, not shown."""
 
     object: LoadedObject
@@ -40,20 +40,17 @@ class Instance:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class FoundProcess:
+class FoundProcess(msgspec.Struct, frozen=True):
     key: ProcessKey
     objects: tuple[LoadedObject, ...]  # the instances of the build-id that was looked for
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableProcess:
+class UnreadableProcess(msgspec.Struct, frozen=True):
     pid: int
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     processes: tuple[FoundProcess, ...]
     unreadable: tuple[UnreadableProcess, ...]
 
@@ -143,15 +140,15 @@ def find_processes(build_id: BuildId, pids: Iterable[int] | None = None) -> Foun
     return Found(tuple(search.found), tuple(search.unreadable))
 
 
-@dataclass(slots=True)
 class _Search:
     """One pass over many processes. Each one's own memory is asked: a verdict about one process is
     never taken over from another, which could have written over its own copy of a header.
     """
 
-    build_id: BuildId
-    found: list[FoundProcess] = field(default_factory=list)
-    unreadable: list[UnreadableProcess] = field(default_factory=list)
+    def __init__(self, build_id: BuildId) -> None:
+        self.build_id = build_id
+        self.found: list[FoundProcess] = []
+        self.unreadable: list[UnreadableProcess] = []
 
     def visit(self, pid: int) -> None:
         try:

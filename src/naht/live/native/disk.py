@@ -11,7 +11,8 @@ import errno
 import os
 import stat
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.domain.build_id import BuildId
 from naht.elf import constants as c
@@ -26,8 +27,7 @@ MAX_COMPONENTS = 256
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-@dataclass(frozen=True, slots=True)
-class DiskView:
+class DiskView(msgspec.Struct, frozen=True):
     """From where to follow a process's paths. `root` is its root as the kernel names it."""
 
     base: str

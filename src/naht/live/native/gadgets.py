@@ -8,7 +8,8 @@ Never writes code to make a gadget. Refuses (TargetRefusedError) when there is n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.errors import HostileInputError, TargetRefusedError
 from naht.live.native.memory import TargetMemory
@@ -26,8 +27,7 @@ _OVERLAP = 16
 _MAX_SEARCHED = 512 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Gadgets:
+class Gadgets(msgspec.Struct, frozen=True):
     syscall_return: int  # address of `syscall; ret`
     signal_return: tuple[int, ...]  # words to return through, ending in rt_sigreturn
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 from naht.elf import constants as c
 from naht.errors import BusyError, HostileInputError, TargetRefusedError
@@ -29,8 +30,7 @@ _LINK_MAP = struct.Struct("<QQQQQ")  # addr, name, ld, next, prev
 _AUXV_ENTRY = struct.Struct("<QQ")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkEntry:
+class LinkEntry(msgspec.Struct, frozen=True):
     """One `struct link_map`. `namespace` is 0 for the program's own, more for dlmopen's."""
 
     bias: int
@@ -106,8 +106,7 @@ def _auxiliary_value(auxv: bytes, wanted: int) -> int:
     return next((value for kind, value in entries if kind == wanted), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedObject:
+class LinkedObject(msgspec.Struct, frozen=True):
     """A link map entry together with the dynamic tables of its object."""
 
     position: int

@@ -8,7 +8,8 @@ over its own headers. It never opens a file and follows no dynamic section (see 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.domain.build_id import BuildId
 from naht.elf import constants as c
@@ -22,8 +23,7 @@ ADDRESS_SPACE = 1 << 47  # user half with four-level page tables; larger only on
 _HEADER_TABLE = struct.Struct("<32xQ14xHH")  # e_phoff, e_phentsize, e_phnum
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedElf:
+class LoadedElf(msgspec.Struct, frozen=True):
     """An object's headers. `bias` is what to add to a link-time address of it."""
 
     header_address: int

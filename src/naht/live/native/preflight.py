@@ -7,32 +7,17 @@ the engine never asks for memory that is writable and executable, nor changes a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from naht.errors import TargetRefusedError
 from naht.live.native.no_memory import no_memory_refusal
 from naht.live.native.procfs import Stat, Status
-from naht.live.native.seccomp import Denial
+from naht.live.native.seccomp import Judged
 
 RESTART = "Restart the process with the fixed object on disk."
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a thread's seccomp filters say. `unread` is why they could not be read."""
-
-    thread: int
-    mode: int  # 0 none, 1 strict, 2 filter
-    denials: tuple[Denial, ...] = ()
-    unread: str = ""
-
-    @property
-    def allows(self) -> bool:
-        return self.mode == 0 or (self.mode == 2 and not self.denials and not self.unread)
-
-
-@dataclass(frozen=True, slots=True)
-class TargetFacts:
+class TargetFacts(msgspec.Struct, frozen=True):
     pid: int
     stat: Stat
     status: Status

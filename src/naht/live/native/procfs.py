@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.domain.process import ProcessKey
 from naht.errors import HostileInputError, TargetGoneError, TargetRefusedError, ToolError
@@ -20,8 +21,7 @@ MAX_TEXT = 256 << 20  # a million mappings; vm.max_map_count is 65530 unless rai
 MAX_COMMAND = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(msgspec.Struct, frozen=True):
     start: int
     end: int
     permissions: str  # such as "r-xp"
@@ -46,8 +46,7 @@ class Mapping:
         return self.start <= address < self.end
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(msgspec.Struct, frozen=True):
     """A part of /proc/PID/stat. The layout fields are constants of one address space."""
 
     command: str
@@ -64,8 +63,7 @@ class Stat:
         return bool(self.flags & 0x00200000)  # PF_KTHREAD, linux/sched.h
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """A part of /proc/PID/status."""
 
     name: str
@@ -81,8 +79,7 @@ class Status:
     thread_features: frozenset[str]  # "shstk": a hardware shadow stack is on
 
 
-@dataclass(frozen=True, slots=True)
-class BlockedCall:
+class BlockedCall(msgspec.Struct, frozen=True):
     """A thread that waits in the kernel. `number` is -1 outside of any system call."""
 
     number: int

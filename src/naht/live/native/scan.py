@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from naht.domain.process import HotpatchInProcess, ProcessKey, ScannedObject, ScannedProcess
 from naht.errors import NahtError, TargetGoneError
@@ -35,12 +34,12 @@ def scan_processes(build_id: str = "") -> tuple[ScannedProcess, ...]:
     return tuple(process for process in found if process is not None)
 
 
-@dataclass(slots=True)
 class Scanner:
     """One pass, which reads each file on disk once."""
 
-    build_id: str
-    _disk: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    def __init__(self, build_id: str) -> None:
+        self.build_id = build_id
+        self._disk: dict[tuple[str, str, str], str] = {}
 
     def scan(self, pid: int) -> ScannedProcess | None:
         """None for what is gone or has no memory of its own."""

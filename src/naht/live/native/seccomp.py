@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.errors import HostileInputError
 
@@ -39,8 +40,7 @@ _RETURN_VALUE, _RETURN_A, _JUMP, _NEGATE = 0x06, 0x16, 0x05, 0x84
 _FROM_X = 0x08
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A system call to be made; an argument of None may have any value."""
 
     name: str
@@ -59,8 +59,7 @@ class Request:
         return (self.number, AUDIT_ARCH_X86_64, None, None, *halves)
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(msgspec.Struct, frozen=True):
     request: Request
     action: int | None  # None: the filter computes it from something unknown
 
@@ -71,6 +70,19 @@ class Denial:
         # The kernel treats an action that it does not know as the worst one (seccomp(2)).
         action = _ACTION_NAMES.get(self.action & ACTION_MASK, "kill the process")
         return f"{self.request.name}: {action}"
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What a thread's seccomp filters say. `unread` is why they could not be read."""
+
+    thread: int
+    mode: int  # 0 none, 1 strict, 2 filter
+    denials: tuple[Denial, ...] = ()
+    unread: str = ""
+
+    @property
+    def allows(self) -> bool:
+        return self.mode == 0 or (self.mode == 2 and not self.denials and not self.unread)
 
 
 def judge_filters(filters: Sequence[bytes], requests: Iterable[Request]) -> list[Denial]:
@@ -114,8 +126,7 @@ def _decode(program: bytes) -> tuple[Instruction, ...]:
     return tuple(_INSTRUCTION.iter_unpack(program))
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(msgspec.Struct, frozen=True):
     """The machine before the instruction at `at`. None is an unknown value."""
 
     at: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.domain.process import (
     HotpatchInProcess,
@@ -34,8 +35,7 @@ _RECORD_MAPPING = b" -w-p "
 _UNWRITTEN = bytes(8)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     state: HotpatchState
     detail: str = ""
 

@@ -12,36 +12,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from naht.errors import HostileInputError, NahtError
-from naht.live.native import cgroups, procfs, seccomp
+from naht.live.native import cgroups, procfs
 from naht.live.native.address_spaces import sharers_of
 from naht.live.native.coroutines import hidden_stack_signs
 from naht.live.native.discovery import find_elves
 from naht.live.native.memory import PAGE, TargetMemory
-from naht.live.native.preflight import Judged, TargetFacts
+from naht.live.native.preflight import TargetFacts
 from naht.live.native.procfs import Mapping
-from naht.live.native.seccomp import Request
+from naht.live.native.sandboxes import judge_thread
+from naht.live.native.seccomp import Judged
+from naht.live.native.threads import qualified_threads
 
-SYS_MMAP, SYS_MUNMAP, SYS_RT_SIGRETURN = 9, 11, 15
-_PRIVATE_ANONYMOUS, _FIXED, _FIXED_NOREPLACE, _NORESERVE = 0x22, 0x10, 0x100000, 0x4000
-_PLACES = (_FIXED, _FIXED_NOREPLACE, _FIXED_NOREPLACE | _NORESERVE)
-_NO_FILE = (1 << 64) - 1
-_MODE_FILTER = 2
-
-# What a borrowed thread is asked to do, for any address and size: take read-only, write-only,
-# writable and executable memory, give it back, and return from the frame that we put on its stack.
-REQUESTS = (
-    *(
-        Request(
-            f"mmap of {words}",
-            SYS_MMAP,
-            (None, None, protection, _PRIVATE_ANONYMOUS | place, _NO_FILE, 0),
-        )
-        for words, protection in (("r--", 1), ("-w-", 2), ("rw-", 3), ("r-x", 5))
-        for place in _PLACES
-    ),
-    Request("munmap", SYS_MUNMAP),
-    Request("rt_sigreturn", SYS_RT_SIGRETURN),
-)
+MAX_ASKED = 8
 
 
 def gather(
@@ -51,7 +33,7 @@ def gather(
     *,
     quiescent: bool,
 ) -> TargetFacts:
-    """`threads`: those that could be borrowed."""
+    """`threads`: those that may be borrowed; where there are none, it is asked why."""
     pid = memory.pid
     stat, status = procfs.read_stat(pid), procfs.read_status(pid)
     elves = [elf for elf, _ in find_elves(memory, maps)] if quiescent else []
@@ -65,10 +47,15 @@ def gather(
         frozen_group=frozen_group(pid),
         address_space_limit=address_space_limit(procfs.read_text(pid, "limits", 65536)),
         forced_access=forced_access_works(),
-        threads=tuple(judge_thread(pid, thread) for thread in threads),
+        threads=_judge_threads(pid, maps, threads),
         sharers=sharers_of(pid),
         hidden_stacks=hidden_stack_signs(memory, elves),
     )
+
+
+def _judge_threads(pid: int, maps: Sequence[Mapping], threads: Sequence[int]) -> tuple[Judged, ...]:
+    chosen = threads or [c.thread for c in qualified_threads(pid, maps)[:MAX_ASKED]]
+    return tuple(judge_thread(pid, thread) for thread in chosen)
 
 
 def name_of(pid: int) -> str:
@@ -142,29 +129,3 @@ def _write_own(address: int, data: bytes) -> bool:
         return False
     finally:
         os.close(descriptor)
-
-
-def judge_thread(pid: int, thread: int) -> Judged:
-    """What the thread's seccomp state means for the calls in REQUESTS."""
-    status = procfs.read_status(pid, thread)
-    if status.seccomp_mode != _MODE_FILTER:
-        return Judged(thread, status.seccomp_mode)
-    try:
-        filters = _read_filters(pid, thread, status.seccomp_filters)
-        denials = seccomp.judge_filters(filters, REQUESTS)
-    except OSError as error:
-        return Judged(thread, _MODE_FILTER, unread=f"{error.strerror}.")
-    except HostileInputError as error:
-        return Judged(thread, _MODE_FILTER, unread=error.cause)
-    return Judged(thread, _MODE_FILTER, tuple(denials))
-
-
-def _read_filters(pid: int, thread: int, count: int) -> list[bytes]:
-    from naht import _core  # noqa: PLC0415  (the rest of this module works without the C core)
-
-    filters = _core.seccomp_filters(pid, thread)
-    if not filters or (count and len(filters) != count):
-        raise HostileInputError(
-            f"{len(filters)} of its {count} seccomp filters could be read.", "Try again."
-        )
-    return filters

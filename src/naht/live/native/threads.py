@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.errors import TargetGoneError
 from naht.live.native import procfs
 from naht.live.native.procfs import BlockedCall, Mapping
+from naht.live.native.sandboxes import judge_thread
 
 STACK_ROOM = 64 << 10
 # What a borrowed call may find half-done is what these cannot leave so: a thread that waits in one
@@ -32,16 +34,14 @@ PLAIN_UNLESS_FILE = {0: "read", 19: "readv"}
 _NEVER_FILES = ("pipe:[", "socket:[", "anon_inode:", "/dev/pts/", "/dev/tty", "/dev/null")
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadFacts:
+class ThreadFacts(msgspec.Struct, frozen=True):
     thread: int
     state: str  # as in /proc/PID/stat
     call: BlockedCall | None  # None: it runs
     descriptor: str = ""  # what the first argument of a read refers to, as /proc/PID/fd shows it
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A thread to borrow. `stack_floor` is the lowest address that it may use below its stack."""
 
     thread: int
@@ -102,15 +102,32 @@ def _is_thread_stack(maps: Sequence[Mapping], stack: Mapping) -> bool:
 
 
 def find_candidates(pid: int, maps: Sequence[Mapping], enough: int = 4) -> tuple[Candidate, ...]:
-    """Looks at threads until `enough` are in plain calls, or all were seen."""
+    """Those that qualify and whose seccomp filters allow what we ask for, best first.
+
+    Looks at threads until `enough` of them are in plain calls, or all were seen.
+    """
     seen: list[ThreadFacts] = []
     plain = 0
     for facts in _iterate_facts(pid):
+        if home_stack(pid, maps, facts) is None or not _is_allowed(pid, facts.thread):
+            continue
         seen.append(facts)
-        plain += is_plain(facts) and home_stack(pid, maps, facts) is not None
+        plain += is_plain(facts)
         if plain >= enough:
             break
     return choose_threads(pid, maps, seen)
+
+
+def qualified_threads(pid: int, maps: Sequence[Mapping]) -> tuple[Candidate, ...]:
+    """All that qualify, whatever their seccomp filters say."""
+    return choose_threads(pid, maps, tuple(_iterate_facts(pid)))
+
+
+def _is_allowed(pid: int, thread: int) -> bool:
+    try:
+        return judge_thread(pid, thread).allows
+    except TargetGoneError:
+        return False
 
 
 def _iterate_facts(pid: int) -> Iterator[ThreadFacts]:
