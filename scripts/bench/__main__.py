@@ -22,13 +22,14 @@ from naht import __version__
 from scripts.bench import measure
 from scripts.bench.aims import judge
 from scripts.bench.report import Run, render
-from scripts.bench.target import Trees, build_trees
+from scripts.bench.target import TargetError, Trees, build_trees
 from scripts.bench.tools import Frida, GdbScript, Naht, Tool, ToolFailedError
 
 CHECKOUT = Path(__file__).parents[2]
 THREADS = (1, 16, 100, 200, 1000)
 PEER_THREADS = (1, 16, 200, 1000)
 SAMPLES, PEER_SAMPLES = 15, 3
+COST_SAMPLES = 5
 PROCESSES = 500
 HOT_CYCLES = 1000
 
@@ -42,7 +43,11 @@ def main() -> int:
     say("building the hotpatch")
     naht.build()
     peers, versions = find_peers(trees, options.work)
-    run = measure_all(options, trees, naht, peers, versions, began)
+    try:
+        run = measure_all(options, trees, naht, peers, versions, began)
+    except (ToolFailedError, TargetError) as error:
+        say(f"stopped: {error}")
+        return 1
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(render(run))
     print(render(run))
@@ -63,7 +68,7 @@ def measure_all(
         switching[threads] = measure.measure_switching(trees, tools, threads)
         noise[threads] = measure.measure_noise(trees, naht, threads, options.samples)
     say("cost of a call")
-    costs = measure.measure_cost(trees, [naht, *peers], 3)
+    costs = measure.measure_cost(trees, [naht, *peers], COST_SAMPLES)
     start_up = measure.measure_start_up(naht, options.samples)
     say(f"{PROCESSES} processes of one library")
     many = measure.measure_many(trees, naht, PROCESSES)

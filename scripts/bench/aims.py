@@ -40,12 +40,12 @@ def judge(
 
 def _pause(threads: int, result: Switching) -> Verdict:
     limit = PAUSE_LIMITS_MS[threads]
-    gap = result.apply_gap
+    stop = result.apply_stop
     return Verdict(
         f"pause, {threads:,} thread{'s' * (threads > 1)}, stacks checked, as the target sees it",
         f"< {limit:g} ms",
-        f"{gap.median / MS:.2f} [{gap.best / MS:.2f}] ms",
-        gap.median / MS < limit,
+        f"{stop.median / MS:.2f} [{stop.best / MS:.2f}] ms",
+        stop.median / MS < limit,
     )
 
 

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from naht.live.native.engine import NativeEngine
-
 from naht.domain.process import ProcessOutcome
 from naht.hotpatch.container import read_hotpatch
 from naht.hotpatch.verified import accept_unsigned
 from naht.live.engine import RetryPolicy
+from naht.live.native.engine import NativeEngine
 from naht.live.native.procfs import read_key
 from scripts.bench.target import Target, TargetError, Trees, memory_of, running, wait_until
 from scripts.bench.tools import Naht, Tool, ToolFailedError
@@ -53,14 +52,21 @@ class Switching:
     threads: int
     apply_wall: Series = field(default_factory=Series)
     apply_gap: Series = field(default_factory=Series)
+    apply_stop: Series = field(default_factory=Series)
     apply_reported: Series = field(default_factory=Series)
     effect: Series = field(default_factory=Series)
     revert_wall: Series = field(default_factory=Series)
-    revert_gap: Series = field(default_factory=Series)
+    revert_stop: Series = field(default_factory=Series)
     mapped: Series = field(default_factory=Series)
     private: Series = field(default_factory=Series)
     private_kept: Series = field(default_factory=Series)  # after the revert
     trouble: str = ""
+
+
+@dataclass
+class Noise:
+    gap: Series = field(default_factory=Series)
+    stop: Series = field(default_factory=Series)
 
 
 @dataclass
@@ -113,16 +119,17 @@ def measure_cost(trees: Trees, tools: Sequence[Tool], samples: int) -> list[Cost
     return results
 
 
-def measure_noise(trees: Trees, naht: Naht, threads: int, samples: int) -> Series:
-    """The longest gap while a command runs that touches no other process."""
-    gaps = Series()
+def measure_noise(trees: Trees, naht: Naht, threads: int, samples: int) -> Noise:
+    """The same figures while a command runs that touches no other process."""
+    noise = Noise()
     for _ in range(samples):
         with running(trees, "beat", threads) as (target,):
             time.sleep(SETTLE)
             target.reset()
             naht.start_up()
-            gaps.add(target.slot.longest_gap_ns)
-    return gaps
+            noise.gap.add(target.slot.longest_gap_ns)
+            noise.stop.add(target.slot.longest_stop_ns)
+    return noise
 
 
 def measure_start_up(naht: Naht, samples: int) -> Series:
@@ -199,6 +206,7 @@ def _one_switch(trees: Trees, tool: Tool, threads: int, result: Switching) -> No
         _see(target, NEW)
         result.apply_wall.add(work.wall_ns)
         result.apply_gap.add(target.slot.longest_gap_ns)
+        result.apply_stop.add(target.slot.longest_stop_ns)
         result.effect.add(target.slot.changed_at_ns - began)
         if work.pause_ns:
             result.apply_reported.add(work.pause_ns)
@@ -208,7 +216,7 @@ def _one_switch(trees: Trees, tool: Tool, threads: int, result: Switching) -> No
         target.reset()
         result.revert_wall.add(tool.revert(target).wall_ns)
         _see(target, OLD)
-        result.revert_gap.add(target.slot.longest_gap_ns)
+        result.revert_stop.add(target.slot.longest_stop_ns)
         result.private_kept.add(memory_of(target.pid).private - before.private)
 
 

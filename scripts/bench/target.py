@@ -33,14 +33,15 @@ class Slot(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_uint64)
         for name in (
-            "ready", "reset", "longest_gap_ns", "changed_at_ns", "answer", "calls", "measure",
-            "twin_ps", "answer_ps",
+            "ready", "reset", "longest_gap_ns", "longest_stop_ns", "changed_at_ns", "answer",
+            "calls", "measure", "twin_ps", "answer_ps",
         )
     ]  # fmt: skip
 
     ready: int
     reset: int
     longest_gap_ns: int
+    longest_stop_ns: int
     changed_at_ns: int
     answer: int
     calls: int

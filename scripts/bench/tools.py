@@ -211,7 +211,8 @@ def timed(
     wall = time.monotonic_ns() - began
     if result.returncode != 0:
         words = " ".join(command)
-        raise ToolFailedError(f"{words} ended with {result.returncode}: {result.stderr[-800:]}")
+        said = (result.stderr + result.stdout)[-800:]
+        raise ToolFailedError(f"{words} ended with {result.returncode}: {said}")
     return result, wall
 
 

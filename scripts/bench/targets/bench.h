@@ -14,6 +14,7 @@ struct slot {
     uint64_t ready;          /* set by the target when all its threads run */
     uint64_t reset;          /* set by the bench, cleared by the target */
     uint64_t longest_gap_ns; /* between two readings of the clock, since the reset */
+    uint64_t longest_stop_ns; /* the same less what the thread waited for a CPU meanwhile */
     uint64_t changed_at_ns;  /* first time since the reset that the answer was another one */
     uint64_t answer;         /* bench_answer(0), as of now */
     uint64_t calls;
