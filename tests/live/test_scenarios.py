@@ -169,8 +169,9 @@ def test_a_higher_level_replaces_a_lower_one_in_one_step(tmp_path: Path, drivers
     first = build(trees, hotpatch_id="level-1", level=1)
     second = build(trees, new=newer, hotpatch_id="level-2", level=2, supersedes=("level-1",))
     with running(trees, drivers) as target:
-        before = Snapshot.of(target, trees.running_object)
         assert two_answers(target) == ("11", "11")
+        target.assert_beating()
+        before = Snapshot.of(target, trees.running_object)
         assert_outcome(apply(first, target), "applied")
         assert two_answers(target) == ("21", "11")
 
@@ -225,6 +226,7 @@ def test_hooks_run_and_the_first_can_say_no(tmp_path: Path, drivers: Path) -> No
     hooks = image_of(hotpatch).hooks
     assert all((hooks.pre_apply, hooks.post_apply, hooks.pre_revert))
     with running(trees, drivers) as target:
+        target.assert_beating()
         before = Snapshot.of(target, trees.running_object)
         assert target.ask("forbid") == "forbidden"
         outcome = apply(hotpatch, target)

@@ -19,6 +19,7 @@ import pytest
 from naht.domain.process import ProcessKey
 from naht.hotpatch.verified import VerifiedHotpatch
 from naht.live.engine import RetryPolicy
+from naht.live.native.procfs import list_pids
 from tests.programs import cases
 from tests.programs.building import build
 from tests.programs.cases import Trees, case_named, prepare
@@ -87,9 +88,7 @@ def assert_refused_untouched(
 # --- what the process did to itself -----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command", ["seccomp allow", "mdwe", "undumpable", "drop privileges", "end main thread"]
-)
+@pytest.mark.parametrize("command", ["seccomp allow", "mdwe", "undumpable", "drop privileges"])
 def test_process_that_restricts_itself_is_patched(
     command: str, target: Target, trees: Trees, hotpatch: VerifiedHotpatch
 ) -> None:
@@ -98,8 +97,21 @@ def test_process_that_restricts_itself_is_patched(
     assert target.quit() == 0
 
 
+def test_process_whose_first_thread_ended_is_refused(
+    target: Target, trees: Trees, hotpatch: VerifiedHotpatch
+) -> None:
+    assert target.ask("end main thread") == "ok"
+    eventually(lambda: state_of(target.pid) == "Z")
+    outcome = apply(hotpatch, target)
+    assert (outcome.outcome, outcome.reason) == ("refused", "leader-exited")
+    assert_behaves(target, trees.case, "old")
+    target.assert_beating()
+    assert target.quit() == 0
+
+
 def test_seccomp_strict_is_refused(trees: Trees, hotpatch: VerifiedHotpatch) -> None:
     with running(trees, NO_DRIVERS, workers=0) as target:
+        assert_behaves(target, trees.case, "old")  # stdio has its buffers now
         assert target.ask("seccomp strict") == "ok"
         assert_refused_untouched(target, trees, hotpatch, "seccomp-strict")
         assert_behaves(target, trees.case, "old")
@@ -164,12 +176,14 @@ def wait_for_child(pid: int) -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    words = [
-        word
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for word in (task / "children").read_text().split()
-    ]
-    return [int(word) for word in words]
+    return [child for child in list_pids() if parent_of(child) == pid]
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0  # gone meanwhile
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -240,7 +254,7 @@ def test_stopped_process_is_patched_and_stays_stopped(
     eventually(lambda: state_of(target.pid) == "T")
     assert_outcome(apply(hotpatch, target), "applied")
     assert state_of(target.pid) == "T"
-    assert {state_of(thread) for thread in target.threads()} == {"T"}
+    eventually(lambda: {state_of(thread) for thread in target.threads()} == {"T"})
     os.kill(target.pid, signal.SIGCONT)
     assert_behaves(target, trees.case, "new")
 

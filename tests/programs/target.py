@@ -86,8 +86,7 @@ class Target:
 
     def assert_not_traced(self) -> None:
         for thread in self.threads():
-            status = Path(f"/proc/{self.pid}/task/{thread}/status").read_text()
-            assert "\nTracerPid:\t0\n" in status
+            assert tracer_of(thread) == 0
 
     def maps(self) -> list[str]:
         return Path(f"/proc/{self.pid}/maps").read_text().splitlines()
@@ -112,6 +111,14 @@ class Target:
                     code += os.pread(memory.fileno(), end - start, start)
         assert code
         return code
+
+
+def tracer_of(thread: int) -> int:
+    try:
+        status = Path(f"/proc/{thread}/status").read_text()
+    except OSError:
+        return 0  # it ended meanwhile
+    return int(status.split("\nTracerPid:\t")[1].split("\n")[0])
 
 
 def start_time(pid: int) -> int:

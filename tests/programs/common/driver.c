@@ -155,6 +155,7 @@ static const char *ask_child(char *line)
 static void end_children(void)
 {
     for (int child = 0; child < child_count; child++) {
+        fputs("quit\n", children[child].commands); /* its siblings hold this pipe open, too */
         fclose(children[child].commands);
         waitpid(children[child].pid, NULL, 0);
     }

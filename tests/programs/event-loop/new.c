@@ -3,10 +3,11 @@
 
 #include "case.h"
 
-static volatile long last;
+static volatile long last, steps;
 
 NOINLINE long step(long n)
 {
+    steps++;
     return n + 20 + (n == 12345);
 }
 

@@ -1,4 +1,5 @@
 DEPENDS = libside.so
 
 libside.so: dep.c
-	$(CC) $(BASE) -fPIC -shared -o $@ dep.c -Wl,--build-id=sha1 -Wl,-soname,libside.so
+	$(CC) $(BASE) -fPIC -c -o dep.o dep.c
+	$(CC) -shared -o $@ dep.o -Wl,--build-id=sha1 -Wl,-soname,libside.so
