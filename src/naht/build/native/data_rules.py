@@ -9,6 +9,7 @@ from __future__ import annotations
 from naht.build.native.matching import is_read_only
 from naht.build.native.meaning import Meaning, Meanings, symbols_in, typeinfo_name
 from naht.build.native.names import (
+    family,
     is_static_initializer,
     is_vtable_or_typeinfo,
     stem,
@@ -76,12 +77,7 @@ def _judge_pair(
     was_constant = is_read_only(comparison.old.view, old)
     is_constant = is_read_only(comparison.new.view, new)
     if was_constant != is_constant:
-        refusals.add(
-            "data-moved",
-            f"{new.name} in {where} moved from {_kind(was_constant)} to {_kind(is_constant)} data.",
-            f"Leave {new.name} where it was, or put the new data into a variable of a new name.",
-            where=where,
-        )
+        _refuse_moved(new.name, where, is_constant, refusals)
     elif is_constant:
         return
     elif old.size != new.size:
@@ -129,6 +125,27 @@ def _judge_new(unit: UnitComparison, new: Definition, refusals: Refusals) -> Non
         )
     elif new.name in unit.exact.matching.ambiguous:
         _refuse_ambiguous(unit, new, refusals)
+    elif is_read_only(unit.exact.new.view, new) and _was_variable(unit, new):
+        _refuse_moved(new.name, where, True, refusals)
+
+
+def _was_variable(unit: UnitComparison, new: Definition) -> bool:
+    """The other way round is harmless for statics: what the old code never wrote is the new
+    variable's first value."""
+    return any(
+        old.is_local and family(old.name) == family(new.name)
+        for old in unit.exact.old.view.data.values()
+        if not is_read_only(unit.exact.old.view, old)
+    )
+
+
+def _refuse_moved(name: str, where: str, is_constant: bool, refusals: Refusals) -> None:
+    refusals.add(
+        "data-moved",
+        f"{name} in {where} moved from {_kind(not is_constant)} to {_kind(is_constant)} data.",
+        f"Leave {name} where it was, or put the new data into a variable of a new name.",
+        where=where,
+    )
 
 
 def _refuse_ambiguous(unit: UnitComparison, new: Definition, refusals: Refusals) -> None:

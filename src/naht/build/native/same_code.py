@@ -66,8 +66,9 @@ class FormComparison:
     def _same_target(
         self, a: Step, b: Step, place_b: tuple[int, int] | None, mine: Labels, theirs: Labels
     ) -> bool:
-        if a.reference is None:
-            return False  # sections apart, nothing outside can be reached without a relocation
+        if a.reference is None:  # another function in a section that the source chose
+            named = _named_place(self.plain, place_b)
+            return named is not None and named == _named_place(self.sectioned, a.destination)
         target = a.reference.target
         if isinstance(target, Named):
             return self._same_name(target, b, place_b)
@@ -116,6 +117,11 @@ class Labels:
             # Sections apart have other alignments, so other zeros at the end count as padding.
             meaning = ("anonymous", meaning[1].rstrip(b"\0"), meaning[2])
         return tuple(self.relabel(m) if isinstance(m, tuple) else m for m in meaning)
+
+
+def _named_place(view: Relocatable, place: tuple[int, int] | None) -> tuple[str, int] | None:
+    symbol = view.covering(*place) if place else None
+    return (symbol.name, place[1] - symbol.value) if symbol and place else None
 
 
 def _same_beginning(here: Meaning, there: Meaning) -> bool:
