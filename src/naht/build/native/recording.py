@@ -7,7 +7,6 @@ Refuses records that are malformed or too many. It draws no conclusions: see `un
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -102,20 +101,15 @@ def _collect(raw: bytes) -> _Draft:
         raise _malformed("one is cut short")
     draft = _Draft()
     pairs = list(zip(fields[0:-1:2], fields[1::2], strict=True))
-    for (key, value), (next_key, copy) in _with_next(pairs):
+    for index, (key, value) in enumerate(pairs):
         if key == "copy":
             continue
+        next_key, copy = pairs[index + 1] if index + 1 < len(pairs) else ("", "")
         if next_key == "copy" and key not in ("arg", "env"):
             draft.kept.setdefault(key, []).append((value, copy))
         else:
             draft.values.setdefault(key, []).append(value)
     return draft
-
-
-def _with_next(
-    pairs: list[tuple[str, str]],
-) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    return zip(pairs, [*pairs[1:], ("", "")], strict=True)
 
 
 def _absolute(cwd: Path, name: str) -> Path:

@@ -88,14 +88,14 @@ def compare_trees(old: Path, new: Path) -> TreeChange:
     return TreeChange(
         changed=tuple(n for n in both if not _same(old / n, new / n)),
         added=tuple(sorted(after.keys() - before.keys())),
-        removed=_removed_sources(old, before, before.keys() - after.keys()),
+        removed=_removed_sources(old, before.keys() - after.keys()),
     )
 
 
-def _removed_sources(old: Path, before: Iterable[str], gone: Iterable[str]) -> tuple[str, ...]:
+def _removed_sources(old: Path, gone: Iterable[str]) -> tuple[str, ...]:
     """In a tree that was built in place, only files that are surely sources count as removed: the
     rest are products (config.h, Makefile) which a clean new tree cannot have."""
-    built = any(_is_product(old / name) for name in before)
+    built = is_built(old)
     return tuple(sorted(n for n in gone if not built or Path(n).suffix in _SOURCE_SUFFIXES))
 
 
