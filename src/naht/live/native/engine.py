@@ -6,9 +6,11 @@ does its work and says what it came to. Errors that are meant for people become 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from naht.domain.build_id import parse_build_id
 from naht.domain.process import (
     LoadedObject,
     Outcome,
@@ -28,7 +30,7 @@ from naht.errors import (
 from naht.hotpatch.manifest import Consistency
 from naht.hotpatch.verified import VerifiedHotpatch
 from naht.live.engine import RetryPolicy
-from naht.live.native import discovery, preflight, procfs, scan, status, target_facts, threads
+from naht.live.native import discovery, preflight, procfs, target_facts, threads
 from naht.live.native import record as records
 from naht.live.native.apply import Prepared, apply_to_object, prepare_hotpatch
 from naht.live.native.memory import TargetMemory
@@ -53,8 +55,11 @@ class NativeEngine:
         self._prepared: dict[str, Prepared] = {}
 
     def find(self, hotpatch: VerifiedHotpatch) -> Sequence[ProcessKey]:
-        build_id = self._prepare(hotpatch).image.target.build_id
-        return [p.key for p in discovery.find_processes(build_id).processes]
+        """Root is also given the processes that cannot be read: each is then refused by name."""
+        build_id = parse_build_id(self._prepare(hotpatch).image.target.build_id)
+        found = discovery.find_processes(build_id)
+        unreadable = [p.pid for p in found.unreadable] if os.geteuid() == 0 else []
+        return [p.key for p in found.processes] + _keys_of(unreadable)
 
     def _prepare(self, hotpatch: VerifiedHotpatch) -> Prepared:
         if hotpatch.digest not in self._prepared:
@@ -106,9 +111,13 @@ class NativeEngine:
         return _run(key, hotpatch_id, retry, work, "overlap")
 
     def status(self, pids: Iterable[int] | None) -> Sequence[ProcessState]:
+        from naht.live.native import status  # noqa: PLC0415  (apply must start fast)
+
         return status.read_states(pids)
 
     def scan(self, hotpatch: VerifiedHotpatch | None) -> Sequence[ScannedProcess]:
+        from naht.live.native import scan  # noqa: PLC0415
+
         wanted = self._prepare(hotpatch).image.target.build_id if hotpatch else ""
         return scan.scan_processes(wanted)
 
@@ -130,9 +139,7 @@ def _run(
         return _with_costs(outcome, session) if session else outcome
 
 
-def _check_target(
-    memory: TargetMemory, maps: Sequence[Mapping], consistency: Consistency
-) -> None:
+def _check_target(memory: TargetMemory, maps: Sequence[Mapping], consistency: Consistency) -> None:
     """Refuses, before anything is touched, a process that cannot be changed safely."""
     quiescent = consistency == "quiescent"
     candidates = [c.thread for c in threads.find_candidates(memory.pid, maps)]
@@ -145,7 +152,7 @@ def _trouble(blank: ProcessOutcome, error: NahtError) -> ProcessOutcome:
         (RefusedError, "refused"), (HostileInputError, "refused"), (BusyError, "busy"),
         (TargetGoneError, "gone"),
     ]  # fmt: skip
-    outcome = next((o for kind, o in outcomes if isinstance(error, kind)), "failed")
+    outcome: Outcome = next((o for kind, o in outcomes if isinstance(error, kind)), "failed")
     reason = error.reason if isinstance(error, RefusedError) else ""
     if isinstance(error, HostileInputError):
         reason = "malformed"
@@ -172,19 +179,21 @@ def _loaded(session: Session) -> tuple[LoadedObject, ...]:
     return discovery.find_objects(session.memory, session.remote.maps())
 
 
-def _settle_all(
-    session: Session, objects: Sequence[LoadedObject], dry_run: bool
-) -> list[Record]:
+def _settle_all(session: Session, objects: Sequence[LoadedObject], dry_run: bool) -> list[Record]:
     """The records of the process, none in between; inactive memory is given back on the way."""
     maps = session.remote.maps()
+    if not record_mappings(maps):
+        return []
     found = read_records(session.memory, maps)
     if dry_run:
         return found
+    from naht.live.native.status import find_orphans  # noqa: PLC0415
+
     for index, record in enumerate(found):
         others = [o for o in found if o.address != record.address]
         found[index] = settle(session, record, others, objects)
     reclaim_inactive(session, found)
-    reclaim_orphans(session, status.find_orphans(session.memory, maps))
+    reclaim_orphans(session, find_orphans(session.memory, maps))
     return read_records(session.memory, session.remote.maps())
 
 
@@ -193,9 +202,7 @@ def _revert(
 ) -> ProcessOutcome:
     objects = _loaded(session)
     found = _settle_all(session, objects, dry_run)
-    mine = [
-        r for r in found if r.payload.id == hotpatch_id and r.state == records.STATE_ACTIVE
-    ]
+    mine = [r for r in found if r.payload.id == hotpatch_id and r.state == records.STATE_ACTIVE]
     if not mine:
         return replace(blank, outcome="not-applied")
     outcome: Outcome = "would-revert" if dry_run else "reverted"
@@ -218,6 +225,16 @@ def _take_out(session: Session, record: Record, others: Sequence[Record]) -> str
     if why:
         session.notes.append(f"its memory is given back later: {why}")
     return why
+
+
+def _keys_of(pids: Iterable[int]) -> list[ProcessKey]:
+    keys = []
+    for pid in pids:
+        try:
+            keys.append(procfs.read_key(pid))
+        except NahtError:
+            continue  # it ended meanwhile
+    return keys
 
 
 def _processes_with_records() -> list[ProcessKey]:

@@ -17,6 +17,7 @@ from naht.errors import BusyError, TargetRefusedError, ToolError
 from naht.live.engine import RetryPolicy
 from naht.live.native import procfs
 from naht.live.native import record as records
+from naht.live.native.clearance import Clearance
 from naht.live.native.memory import TargetMemory
 from naht.live.native.record import Record
 from naht.live.native.remote import Remote
@@ -52,24 +53,31 @@ class Session:
     attempts: int = 0
 
     def commit(self, step: Step, *, attempts: int | None = None) -> None:
-        """Tries until it is done. Raises BusyError when no moment was quiet enough."""
-        wait = self.retry.first_wait_ns
-        last: CommitResult | None = None
-        for attempt in range(attempts or self.retry.attempts):
-            if attempt:
-                time.sleep(wait / 1e9)
-                wait = min(wait * 2, self.retry.longest_wait_ns)
-            last = self._attempt(step)
-            if last["outcome"] == "done":
-                return
-        assert last is not None  # noqa: S101  (attempts is at least 1)
-        raise self._busy(last)
+        """Tries until it is done. Raises BusyError when no moment was quiet enough.
 
-    def _attempt(self, step: Step) -> CommitResult:
+        A try that ends with nothing but suspects who are cleared by exact unwinding is followed
+        by another one at once, and does not count.
+        """
+        clearance = Clearance(self.remote, step.quiet)
+        wait = self.retry.first_wait_ns
+        left = attempts or self.retry.attempts
+        while True:
+            result = self._attempt(step, clearance)
+            if result["outcome"] == "done":
+                return
+            if clearance.clears_all(result):
+                continue
+            left -= 1
+            if left <= 0:
+                raise self._busy(result, clearance)
+            time.sleep(wait / 1e9)
+            wait = min(wait * 2, self.retry.longest_wait_ns)
+
+    def _attempt(self, step: Step, clearance: Clearance) -> CommitResult:
         result = self.remote.commit(
             expected=step.expected, writes=step.writes, quiet=step.quiet, still=step.still,
             unreferenced=step.unreferenced, scan_limit=step.scan_limit,
-            stop_timeout_ns=self.retry.stop_timeout_ns,
+            certificates=clearance.certificates, stop_timeout_ns=self.retry.stop_timeout_ns,
         )  # fmt: skip
         self.attempts += 1
         self.pause_ns, self.threads = result["pause_ns"], result["threads"]
@@ -105,8 +113,8 @@ class Session:
             "Everything was taken back. Report this with the kernel's version.",
         )
 
-    def _busy(self, result: CommitResult) -> BusyError:
-        thread, address = result["thread"], result["address"]
+    def _busy(self, result: CommitResult, clearance: Clearance) -> BusyError:
+        thread, address = clearance.proven or (result["thread"], result["address"])
         name = procfs.printable(_thread_name(self.remote.key.pid, thread))
         if result["outcome"] == "unstoppable":
             return BusyError(
