@@ -138,6 +138,15 @@ def test_lto_in_partitions(tmp_path: Path) -> None:
     assert error.reason == "lto-partitions"
 
 
+def test_clang_lto(tmp_path: Path) -> None:
+    files = edited(PLAIN_MAKE.files, "Makefile", "-O2 -g", "-O2 -g -flto")
+    files = edited(files, "Makefile", "ar rcs", "llvm-ar rcs")
+    files = edited(files, "Makefile", "$(CC) -shared", "$(CC) $(CFLAGS) -shared")
+    project = Project(files, "make CC=clang libgreet.so", PLAIN_MAKE.object)
+    error = refusal(tmp_path, project)
+    assert (error.reason, error.next_step) == ("clang-lto", "Build with -fno-lto.")
+
+
 def test_a_failing_command_shows_its_end_and_names_its_log(tmp_path: Path) -> None:
     project = Project(PLAIN_MAKE.files, "echo begun; make nonsense", PLAIN_MAKE.object)
     with pytest.raises(ToolError) as caught, built(tmp_path, project, with_higher_limit(project)):

@@ -168,6 +168,16 @@ def test_units_that_come_and_go(tmp_path: Path) -> None:
         ]
 
 
+def test_author_hooks_find_their_header(tmp_path: Path) -> None:
+    hook = "#include <naht.h>\nstatic int check(void) { return 0; }\nNAHT_PRE_APPLY(check);\n"
+    new = {**PLAIN_MAKE.files, "src/unrelated.c": SOURCES["src/unrelated.c"] + hook}
+    with built(tmp_path, PLAIN_MAKE, new) as pair:
+        (unit,) = pair.units
+        assert unit.new is not None
+        names = {s.name for s in ElfFile(unit.new.sectioned.read_bytes()).symbols}
+        assert "check" in names
+
+
 def test_a_comment_changes_no_object(tmp_path: Path) -> None:
     project = Project(
         edited(PLAIN_MAKE.files, "Makefile", " -g", ""), PLAIN_MAKE.command, PLAIN_MAKE.object

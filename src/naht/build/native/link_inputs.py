@@ -122,6 +122,11 @@ class InputReader:
         file, member = name
         path = self._path(file)
         copy = self._kept.get(path) or path
+        if path.name.startswith("lto-llvm-"):
+            raise BuildRefusedError(
+                "clang-lto", "clang's link-time optimisation can't be followed.",
+                "Build with -fno-lto.",
+            )  # fmt: skip
         if not copy.is_file():
             raise _gap(f"{file} was linked and is gone now")
         content = self._member(path, copy, member) if member else copy.read_bytes()

@@ -6,6 +6,7 @@ Refuses a unit whose own command, run again, gives other code than it gave durin
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from naht.build.native.command_line import (
 from naht.build.native.units import Compilation, code_view
 from naht.errors import BuildRefusedError, ToolError
 
-WORKERS = 2
+WORKERS = max(2, os.cpu_count() or 2)
 
 _SECTIONED = ("-ffunction-sections", "-fdata-sections", "-g2", "-w")
 # clang leaves out types that it thinks another unit describes; we compare them all.

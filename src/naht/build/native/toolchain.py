@@ -22,6 +22,8 @@ _DRIVER = re.compile(
 _LINKER = re.compile(r"(?:x86_64-(?:pc-)?linux-gnu-)?ld(?:\.(?:bfd|gold|lld|mold))?(?:-\d+)?")
 _CACHES = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache"})
 
+_HEADERS = resources.files("naht.hotpatch") / "include"  # <naht.h>, for author hooks
+
 # 1980-01-01: a build that bakes in its date gives the same bytes every time.
 _EPOCH = "315532800"
 
@@ -42,10 +44,11 @@ class Recorder:
         return self.home / "files"
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """The user's environment, with the stand-ins first in PATH and no compiler cache."""
+        """The user's environment, with the stand-ins first in PATH, <naht.h> and no cache."""
         return {
             **base,
             "PATH": f"{self.home / 'bin'}:{base.get('PATH', os.defpath)}",
+            "CPATH": ":".join(filter(None, (base.get("CPATH"), str(_HEADERS)))),
             "LC_ALL": "C.UTF-8",
             "SOURCE_DATE_EPOCH": base.get("SOURCE_DATE_EPOCH", _EPOCH),
             "CCACHE_DISABLE": "1",
