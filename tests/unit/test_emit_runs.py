@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from naht.build.native.emit import Description, emit
+from naht.elf.file import ElfFile
 from naht.hotpatch.container import pack_hotpatch
 from naht.hotpatch.manifest import Manifest
 from tests.builders.native_pair import Recipe, build, changes
@@ -361,3 +363,129 @@ def test_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
         _, _, hotpatch = make(tmp_path / name, recipe, ("answer",))
         files.append(hotpatch.read_bytes())
     assert files[0] == files[1]
+
+
+FAR = r"""
+#include <stdio.h>
+#include <time.h>
+extern int optind, opterr, optopt;
+extern char *optarg;
+long *far_place(void);
+long answer(long n) { VALUE }
+"""
+FAR_VALUE = r"""
+    optind += (int)n;             /* read, change and write in memory */
+    timezone = n * 3;             /* a store */
+    opterr ^= 1;
+    int *place = &optopt;         /* an address */
+    *place = 7;
+    double half = 0.5 * (double)timezone;
+    if (stdout == NULL) return -1;
+    if (optarg != NULL) return -2;
+    if (opterr > 1000) return -3;
+    return optind * 1000000 + opterr * 1000 + (long)half + optopt + (char)timezone;
+"""
+
+
+DIRECT = {"gcc": (), "clang": ("-fdirect-access-external-data",)}
+
+
+@pytest.mark.parametrize("compiler", ["gcc-O2", "gcc-O0", "clang-O2", "clang-O0"])
+def test_data_of_other_objects_that_code_names_directly(tmp_path: Path, compiler: str) -> None:
+    tool, flags = COMPILERS[compiler]
+    old, new = sources(FAR, VALUE=("return n * 5 + 1;", FAR_VALUE))
+    library = Recipe({"a.c": old}, {"a.c": new}, compiler=tool, flags=(*flags, "-fPIC"))
+    executable = Recipe(
+        {"a.c": new}, {"a.c": new}, {"m.c": "int main(void) { return 0; }"}, tool,
+        (*flags, "-fPIE", *DIRECT[tool]), ("-pie",), "prog",
+    )  # fmt: skip
+    pair = build(tmp_path, library)
+    direct = build(tmp_path / "direct", executable).units[0].new
+    pair = replace(pair, units=(replace(pair.units[0], new=direct),))
+    manifest, images = emit(pair, changes(pair, ("answer",)), Description())
+    assert any(s.name == ".naht.far" for s in ElfFile(images["x86_64.o"]).sections)
+    hotpatch = tmp_path / "fix.naht"
+    hotpatch.write_bytes(pack_hotpatch(manifest, images))
+    result = run_patched(pair.old_link.path, hotpatch, "answer", 4, 20)
+    assert result["after"] == [
+        5 * 1000000 + 0 + 6 + 7 + 12,
+        25 * 1000000 + 1000 + 30 + 7 + 60,
+    ]  # fmt: skip
+
+
+INLINE = r"""
+struct Counter { long n = 0; };
+template <class T> __attribute__((noinline)) long bump(T &c, long by) {
+    static long calls = 0;
+    c.n += by;
+    return c.n * 100 + ++calls CHANGE;
+}
+inline Counter shared_counter;
+extern "C" long NAME(long n) { return bump(shared_counter, n); }
+"""
+
+
+def test_inline_functions_of_several_units_are_one(tmp_path: Path) -> None:
+    def unit(name: str, change: str) -> str:
+        return INLINE.replace("NAME", name).replace("CHANGE", change)
+
+    top = (
+        "long left(long); long right(long);"
+        "long answer(long n) { return left(n) * 10000 + right(n); }"
+    )
+    recipe = Recipe(
+        {"a.cc": unit("left", ""), "b.cc": unit("right", "")},
+        {"a.cc": unit("left", "+ 50"), "b.cc": unit("right", "+ 50")},
+        {"top.cc": 'extern "C" {' + top + "}"},
+        "g++", ("-O1", "-fPIC", "-std=c++17"),
+    )  # fmt: skip
+    pair = build(tmp_path, recipe)
+    every = changes(pair, ("_Z4bumpI7CounterElRT_l",))
+    linked = replace(every, functions=every.functions[:1])
+    assert len(every.functions) == 2
+    manifest, images = emit(pair, linked, Description())
+    assert len(manifest.images[0].functions) == 1
+    hotpatch = tmp_path / "fix.naht"
+    hotpatch.write_bytes(pack_hotpatch(manifest, images))
+    result = run_patched(pair.old_link.path, hotpatch, "answer", 1, 2)
+    assert result["before"] == [101 * 10000 + 202, 403 * 10000 + 604]
+    assert result["after"] == [755 * 10000 + 856, 1057 * 10000 + 1258]
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_end_of_a_literal_belongs_to_it(tmp_path: Path, compiler: str) -> None:
+    text = r"""
+#include <string.h>
+#define OUT __attribute__((noinline)) static
+OUT long span(const char *from, const char *to) { return to - from; }
+long answer(long n)
+{ const char *s = "abcd"; return span(s, s + LENGTH) * 10 + span(s, s + 5) + n; }
+"""
+    old, new = sources(text, LENGTH=("2", "4"))
+    recipe = Recipe({"a.c": old}, {"a.c": new}, compiler=compiler, flags=("-O1", "-fPIC"))
+    _, library, hotpatch = make(tmp_path, recipe, ("answer",))
+    result = run_patched(library, hotpatch, "answer", 100)
+    assert (result["before"], result["after"]) == ([125], [145])
+
+
+CALL_FIRST = r"""
+struct Trouble { long n; };
+__attribute__((noinline)) long inner(long n) { if (n > 5) throw Trouble{n}; return n; }
+extern "C" long answer(long n) {
+    try { return inner(n) BONUS; } catch (const Trouble &t) { return -t.n; }
+}
+"""
+
+
+@pytest.mark.parametrize("flags", [("-O2",), ("-O2", "-fno-plt"), ("-Os", "-fcf-protection=full")])
+def test_displaced_calls_return_into_the_old_function(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """The exception passes through the frame of a call that stands in displaced code."""
+    old, new = sources(CALL_FIRST, BONUS=("", "+ 1"))
+    recipe = Recipe({"a.cc": old}, {"a.cc": new}, compiler="g++", flags=(*flags, "-fPIC"))
+    manifest, library, hotpatch = make(tmp_path, recipe, ("answer",))
+    entry = next(f for f in manifest.images[0].functions if f.name == "answer")
+    assert entry.displaced
+    result = run_patched(library, hotpatch, "answer", 3, 7)
+    assert result == {"before": [3, -7], "after": [4, -7], "displaced": [[3, -7]]}

@@ -236,6 +236,18 @@ class Linking:
         place = self.function_address if function else self.datum
         return self.slots.pointer(place(target, where, wide=True)[0])
 
+    def is_foreign(self, thing: Thing) -> bool:
+        """Whether only another object has it, and this one neither a copy nor a stub of it."""
+        return (
+            thing.definition is None
+            and not thing.is_local
+            and thing.name not in self.running.canonical_stubs
+            and self.old_thing(thing) is None
+        )
+
+    def foreign_slot(self, thing: Thing) -> str:
+        return self.slots.pointer(self._import(thing))
+
     # --- imports -------------------------------------------------------------------------
 
     def _import(self, thing: Thing) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from naht.build.native.closure import Chunk, Closure
+from naht.build.native.far_data import FarData
 from naht.build.native.linking import Linking, Thing
 from naht.build.native.names import cold_parent
 from naht.build.native.relocatable import (
@@ -52,6 +53,7 @@ class References:
         self.closure = closure
         self.linking = linking
         self.tls = tls
+        self.far = FarData(closure.draft)
         self.escapes = Escapes()
 
     def settle(self, chunk: Chunk) -> None:
@@ -65,10 +67,27 @@ class References:
             if reference.type in TLS_TYPES:
                 self._settle_tls(chunk, reference, at)
             elif reference.type != c.R_X86_64_NONE:
-                symbol, addend, kind = self._resolve(chunk, reference)
-                chunk.draft.relocations.append(
-                    DraftRelocation(at, kind, symbol, addend - reference.trailing)
-                )
+                self._settle_ordinary(chunk, reference, at)
+
+    def _settle_ordinary(self, chunk: Chunk, reference: Reference, at: int) -> None:
+        if self._reaches_far(chunk, reference):
+            return
+        symbol, addend, kind = self._resolve(chunk, reference)
+        chunk.draft.relocations.append(
+            DraftRelocation(at, kind, symbol, addend - reference.trailing)
+        )
+
+    def _reaches_far(self, chunk: Chunk, reference: Reference) -> bool:
+        """Code that names a datum of another object directly, as executables may."""
+        target = reference.target
+        direct = reference.type in _NARROW or reference.type == c.R_X86_64_PC32
+        if not direct or reference.use in ("branch", "data") or not isinstance(target, Named):
+            return False
+        thing = self.linking.thing(chunk.unit, target.symbol, called=False)
+        if not self.linking.is_foreign(thing):
+            return False
+        self.far.reach(chunk, reference, self.linking.foreign_slot(thing), target.offset)
+        return True
 
     def _settle_tls(self, chunk: Chunk, reference: Reference, at: int) -> None:
         answer = self.tls.resolve(chunk, reference)
