@@ -8,6 +8,7 @@ runs at the end of a revert and on every later visit to the process.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from naht.errors import BusyError, NahtError, TargetGoneError
 from naht.live.native import record as records
@@ -15,7 +16,7 @@ from naht.live.native import unwind
 from naht.live.native.arena import STUB_SIZE
 from naht.live.native.procfs import Mapping, mapping_at
 from naht.live.native.record import Record
-from naht.live.native.session import Session, Step, state_expected
+from naht.live.native.session import Range, Session, Step, state_expected
 from naht.live.native.switching import JUMP_SIZE
 
 SCAN_LIMIT = 256 << 20  # bytes of writable memory that are searched under stop, at most
@@ -33,6 +34,8 @@ def reclaim(session: Session, record: Record, others: Sequence[Record]) -> str:
         session.commit(step, attempts=ATTEMPTS)
         if not unwind.forget(session, record):
             return "the unwinder may still look at its tables"
+        if record.payload.escapes == "data":
+            session.commit(_search_for_pointers(session, record, step), attempts=ATTEMPTS)
         session.remote.unmap(record.start, record.end - record.start)
     except BusyError as error:
         return error.cause
@@ -51,15 +54,38 @@ def _plan_scan(session: Session, record: Record, others: Sequence[Record]) -> St
         if now.hex() in (redirect.jump, redirect.between):
             return None
         entries.append((redirect.address, now))
-    arena = [(record.start, record.end)] if payload.escapes == "data" else []
     return Step(
         expected=[state_expected(record), *entries],
         writes=[],
         quiet=record.ranges("code"),
         still=[stub for other in others for stub in _trampolines(other)],
-        unreferenced=arena,
-        scan_limit=SCAN_LIMIT,
     )
+
+
+def _search_for_pointers(session: Session, record: Record, step: Step) -> Step:
+    """The same look, and one for words that point to what the program can have got hold of.
+
+    That leaves out the record and the unwind tables: only the unwinder ever pointed to those. It
+    has forgotten them, but memory that it freed may still hold the old words.
+    """
+    ranges = [
+        (region.address, region.address + region.size)
+        for region in record.payload.regions
+        if region.kind != "record"
+    ]
+    if record.payload.unwind_frames:
+        ranges = without(ranges, unwind.tables_of(session.memory, record))
+    return replace(step, unreferenced=ranges, scan_limit=SCAN_LIMIT)
+
+
+def without(ranges: Sequence[Range], hole: Range) -> list[Range]:
+    """The parts of the ranges outside of `hole`."""
+    parts = [
+        part
+        for start, end in ranges
+        for part in ((start, min(end, hole[0])), (max(start, hole[1]), end))
+    ]
+    return [(start, end) for start, end in parts if start < end]
 
 
 def _trampolines(record: Record) -> list[tuple[int, int]]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import struct
 
 from naht.live.native import record as records
+from naht.live.native.memory import TargetMemory
 from naht.live.native.record import Record
-from naht.live.native.session import Session
+from naht.live.native.session import Range, Session
 from naht.live.native.symbols import ProcessSymbols
 
 UNWINDER = "libgcc_s.so.1"
@@ -45,6 +46,19 @@ def forget(session: Session, record: Record) -> bool:
     session.remote.run([("function", function, (record.payload.unwind_frames,))], plain=True)
     _set_state(session, record, records.UNWIND_NONE)
     return True
+
+
+def tables_of(memory: TargetMemory, record: Record) -> Range:
+    """From the first CIE to the zero word that ends them, within their region."""
+    start = record.payload.unwind_frames
+    limit = next(
+        (r.address + r.size for r in record.payload.regions if 0 <= start - r.address < r.size),
+        start,
+    )
+    at = start
+    while at + 4 <= limit and (length := int(struct.unpack("<I", memory.read(at, 4))[0])):
+        at += 4 + length
+    return start, min(at + 4, limit)
 
 
 def _is_filled_in(session: Session, record: Record) -> bool:
