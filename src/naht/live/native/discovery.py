@@ -26,6 +26,7 @@ from naht.live.native.memory import PAGE, TargetMemory
 from naht.live.native.no_memory import no_memory_refusal
 from naht.live.native.procfs import Mapping
 
+MAX_ELVES = 8192
 # Parts of a line of /proc/PID/maps, compared as they are: most lines need no parsing.
 _FILE_START = b" 00000000 "  # file offset 0
 _NO_FILE = b" 00:00 0 "
@@ -72,6 +73,7 @@ def find_instances(memory: TargetMemory, maps: Sequence[Mapping]) -> tuple[Insta
 def find_elves(memory: TargetMemory, maps: Sequence[Mapping]) -> list[tuple[LoadedElf, Mapping]]:
     """Every loaded object, by address; also those without a build-id."""
     found: list[tuple[LoadedElf, Mapping]] = []
+    looked_at = 0
     for mapping in maps:
         if mapping.offset or not mapping.inode:
             continue
@@ -79,6 +81,12 @@ def find_elves(memory: TargetMemory, maps: Sequence[Mapping]) -> list[tuple[Load
         if found and _same_file(found[-1][1], mapping) and mapping.start < found[-1][0].end:
             continue
         elf = _try_elf(memory, mapping.start)
+        looked_at += elf is not None
+        if looked_at > MAX_ELVES:
+            raise HostileInputError(
+                f"Process {memory.pid} maps more than {MAX_ELVES} ELF files.",
+                "Look at its /proc/PID/maps: no program loads so many.",
+            )
         if elf and _code_is_mapped(elf, mapping, maps):
             found.append((elf, mapping))
     return found

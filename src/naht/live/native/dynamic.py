@@ -21,8 +21,9 @@ from naht.live.native.memory import TargetMemory
 
 MAX_DYNAMIC = 64 << 10
 MAX_NEEDED = 4096
-MAX_RELOCATION_BYTES = 96 << 20
-MAX_CHAIN = 1 << 20
+MAX_RELOCATION_BYTES = 24 << 20
+MAX_SYMBOLS = 1 << 20
+MAX_CHAIN = 1 << 16  # of one hash bucket
 MAX_STRINGS = 128 << 20
 MAX_VERSIONS = 1 << 15
 VERSION_INDEX, VERSION_HIDDEN = 0x7FFF, 0x8000
@@ -139,7 +140,7 @@ class DynamicObject:
         """The buckets, the first hashed symbol's index, and the address of the chains."""
         table = self.pointer(c.DT_GNU_HASH)
         count, first, bloom, _shift = struct.unpack("<IIII", self.memory.read(table, 16))
-        if count > MAX_CHAIN or bloom > MAX_CHAIN:
+        if count > MAX_SYMBOLS or bloom > MAX_SYMBOLS:
             raise damaged("an impossible hash table")
         at = table + 16 + bloom * 8
         buckets = struct.unpack(f"<{count}I", self.memory.read(at, count * 4))
@@ -162,16 +163,16 @@ class DynamicObject:
     def symbol_count(self) -> int:
         """How many symbols there are, by whichever hash table there is."""
         if table := self.pointer(c.DT_HASH):
-            return min(int(struct.unpack("<I", self.memory.read(table + 4, 4))[0]), MAX_CHAIN)
+            return min(int(struct.unpack("<I", self.memory.read(table + 4, 4))[0]), MAX_SYMBOLS)
         if not self.pointer(c.DT_GNU_HASH):
             return 0
         buckets, first, chains = self._gnu_hash_tables
         last = max(buckets, default=0)
         if last < first:
-            return min(first, MAX_CHAIN)
+            return min(first, MAX_SYMBOLS)
         for index in range(last, last + MAX_CHAIN):
             if self.memory.read(chains + (index - first) * 4, 1)[0] & 1:
-                return min(index + 1, MAX_CHAIN)
+                return min(index + 1, MAX_SYMBOLS)
         raise damaged("a hash chain has no end")
 
     def indices_of(self, name: bytes) -> frozenset[int]:

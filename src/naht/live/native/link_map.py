@@ -21,7 +21,8 @@ from naht.live.native.loaded_elf import LoadedElf
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
 
-MAX_ENTRIES = 65536
+MAX_ENTRIES = 16384
+READS = 3
 MAX_NAMESPACES = 64  # glibc's DL_NNS is 16
 AT_PHDR = 3  # elf.h
 
@@ -44,21 +45,37 @@ def read_link_map(
 ) -> tuple[LinkEntry, ...]:
     """Every entry in load order, namespace by namespace; empty for a static program."""
     address = _find_r_debug(memory, main, elves)
+    for attempt in range(READS):
+        try:
+            return _read_namespaces(memory, address)
+        except HostileInputError:
+            if attempt == READS - 1:
+                raise  # else the loader may have changed the list under our eyes
+    return ()
+
+
+def _read_namespaces(memory: TargetMemory, address: int) -> tuple[LinkEntry, ...]:
     entries: list[LinkEntry] = []
     for namespace in range(MAX_NAMESPACES):
         if not address:
             return tuple(entries)
-        version, _, first, _brk, state, _, _base = _R_DEBUG.unpack(
-            memory.read(address, _R_DEBUG.size)
-        )
-        if state != 0:  # RT_ADD or RT_DELETE
-            raise BusyError(
-                f"Process {memory.pid} is loading or unloading a library.", "Try again shortly."
-            )
+        version, first = _read_r_debug(memory, address)
         entries += _walk(memory, first, namespace)
+        if _read_r_debug(memory, address) != (version, first):
+            raise damaged("it changed meanwhile")
         # glibc 2.35 and later chain the other namespaces from version 2 on.
         address = memory.unsigned(address + _R_DEBUG.size) if version >= 2 else 0
     raise damaged("too many namespaces")
+
+
+def _read_r_debug(memory: TargetMemory, address: int) -> tuple[int, int]:
+    """Version and first entry."""
+    version, _, first, _brk, state, _, _base = _R_DEBUG.unpack(memory.read(address, _R_DEBUG.size))
+    if state != 0:  # RT_ADD or RT_DELETE
+        raise BusyError(
+            f"Process {memory.pid} is loading or unloading a library.", "Try again shortly."
+        )
+    return version, first
 
 
 def _walk(memory: TargetMemory, address: int, namespace: int) -> list[LinkEntry]:

@@ -17,8 +17,9 @@ from naht.elf.file import ElfFile, Segment, find_build_id, iterate_notes, malfor
 from naht.errors import HostileInputError
 from naht.live.native.memory import PAGE, TargetMemory
 
-MAX_HEADERS = 256 << 10
-MAX_NOTES = 64 << 10
+MAX_HEADERS = 16 << 10  # about 290 program headers; linkers make a dozen
+MAX_NOTES = 16 << 10
+MAX_NOTE_SEGMENTS = 8
 ADDRESS_SPACE = 1 << 47  # user half with four-level page tables; larger only on request (mmap(2))
 _HEADER_TABLE = struct.Struct("<32xQ14xHH")  # e_phoff, e_phentsize, e_phnum
 
@@ -90,14 +91,17 @@ def _bias(segments: tuple[Segment, ...], address: int) -> int:
 def _find_notes(
     memory: TargetMemory, first: bytes, address: int, bias: int, segments: tuple[Segment, ...]
 ) -> tuple[BuildId | None, bytes, int]:
-    for segment in segments:
-        if segment.type != c.PT_NOTE or not 0 < segment.memory_size <= MAX_NOTES:
-            continue
+    for segment in _note_segments(segments):
         at = bias + segment.address
         notes = _read_notes(memory, first, address, at, segment.memory_size)
         if found := find_build_id(notes, segment.alignment):
             return found, notes, at
     return None, b"", 0
+
+
+def _note_segments(segments: tuple[Segment, ...]) -> list[Segment]:
+    notes = [s for s in segments if s.type == c.PT_NOTE and 0 < s.memory_size <= MAX_NOTES]
+    return notes[:MAX_NOTE_SEGMENTS]
 
 
 def _read_notes(memory: TargetMemory, first: bytes, address: int, at: int, size: int) -> bytes:
@@ -112,9 +116,8 @@ def _read_notes(memory: TargetMemory, first: bytes, address: int, at: int, size:
 
 def has_go_build_id(memory: TargetMemory, elf: LoadedElf) -> bool:
     """Whether the Go linker made it: a note of owner "Go", type 4 (cmd/link/internal/ld/elf.go)."""
-    for segment in elf.segments:
-        if segment.type == c.PT_NOTE and 0 < segment.memory_size <= MAX_NOTES:
-            notes = _read_notes(memory, b"", 0, elf.bias + segment.address, segment.memory_size)
-            if any(name == b"Go\0\0" and kind == 4 for name, kind, _ in iterate_notes(notes, 4)):
-                return True
+    for segment in _note_segments(elf.segments):
+        notes = _read_notes(memory, b"", 0, elf.bias + segment.address, segment.memory_size)
+        if any(name == b"Go\0\0" and kind == 4 for name, kind, _ in iterate_notes(notes, 4)):
+            return True
     return False

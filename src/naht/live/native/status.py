@@ -194,6 +194,11 @@ class Judge:
             if now not in _starts(redirect.original, redirect.between):
                 return _altered_entry(redirect.address, now, redirect.name)
             away += 1
+        if away and away == len(record.payload.redirects):
+            return Verdict(
+                "pending",
+                "The old code runs again: a revert was cut short, or its object was loaded anew.",
+            )
         if away:
             return Verdict("pending", "A revert was cut short; the next operation finishes it.")
         return self._judge_regions(record.payload)
