@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+BUILD_TIMEOUT = 900  # a guard against hanging; on two idle cores nginx takes 20 s
 Finding = Literal["open", "closed", "unexpected"]
 
 
@@ -72,9 +73,14 @@ def need_tools(*tools: str) -> None:
 def build(command: list[str], folder: Path, log: Path) -> None:
     """Runs one step of a build; its output goes to `log`."""
     with log.open("ab") as output:
-        result = subprocess.run(
-            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, timeout=150, check=False
-        )
+        try:
+            result = subprocess.run(
+                command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=False,
+                timeout=BUILD_TIMEOUT,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            minutes = BUILD_TIMEOUT // 60
+            raise CaseUnavailableError(f"`{command[0]}` took over {minutes} minutes.") from error
     if result.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
         raise CaseUnavailableError(f"`{command[0]}` failed in {folder}; {log} ends with:\n{tail}")
