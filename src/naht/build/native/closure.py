@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal as Choice
 
 from naht.build.compile_pair import UnitPair
 from naht.build.native.changes import IncludedFunction
 from naht.build.native.code_checks import check_self_contained
+from naht.build.native.literals import Literal
 from naht.build.native.names import cold_parent
 from naht.build.native.new_build import NewBuild
 from naht.build.native.relocatable import Definition, Relocatable
@@ -20,7 +21,7 @@ from naht.elf import constants as c
 from naht.elf.file import Symbol
 from naht.errors import BuildRefusedError
 
-Role = Literal["changed", "new", "cold", "data"]
+Role = Choice["changed", "new", "cold", "data"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Closure:
         self.writable: list[Chunk] = []
         self._chunks: dict[tuple[UnitPair, int, int, str], Chunk] = {}
         self._globals: dict[str, Chunk] = {}
-        self._literals: dict[tuple[bytes, int, str], str] = {}
+        self._literals: dict[Literal, str] = {}
 
     def add_function(self, included: IncludedFunction) -> PlacedFunction:
         """Puts a function into the image, with its split-off parts."""
@@ -120,16 +121,15 @@ class Closure:
             self._keep(key, chunk)
         return self._chunks[key]
 
-    def need_literal(self, content: bytes, alignment: int, kind: str) -> str:
-        """A string ("str", with its terminator) or constant ("cst"), found by its content alone,
-        whatever unit it comes from."""
-        key = (content, alignment, kind)
-        if key not in self._literals:
-            section = self._pool(f".rodata.{kind}")
-            at = section.append(content, alignment)
-            label = self.draft.free_name(f"naht.{kind}.{len(self._literals)}")
-            self._literals[key] = self.draft.define(label, section.name, at, len(content))
-        return self._literals[key]
+    def need_literal(self, literal: Literal) -> str:
+        """A string or constant that the running object lacks, whatever unit it comes from."""
+        if literal not in self._literals:
+            section = self._pool(f".rodata.{literal.kind}")
+            at = section.append(literal.content, literal.alignment)
+            label = self.draft.free_name(f"naht.{literal.kind}.{len(self._literals)}")
+            size = len(literal.content)
+            self._literals[literal] = self.draft.define(label, section.name, at, size)
+        return self._literals[literal]
 
     def _pool(self, name: str) -> DraftSection:
         if name not in self.draft.sections:

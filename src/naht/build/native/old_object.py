@@ -52,7 +52,7 @@ class OldObject:
 
     def local(self, unit: Unit, name: str) -> OldThing | None:
         """A local of one unit; None when the link left it out (`--gc-sections`)."""
-        file = self._file(unit.plain)
+        file = self.file(unit.plain)
         if name in file.repeated_names:
             raise _refuse(
                 "ambiguous-symbol", f"{name} is defined more than once in one unit.", name
@@ -69,10 +69,10 @@ class OldObject:
     def is_discarded(self, unit: Unit, name: str) -> bool:
         """Whether the old object certainly lacks what `of_unit` does not find: the old unit has no
         such symbol, or the linker says where the unit went and left that section out."""
-        sectioned = self._file(unit.sectioned)
+        sectioned = self.file(unit.sectioned)
         if name not in sectioned.data and name not in sectioned.functions:
             return True
-        file = self._file(unit.plain)
+        file = self.file(unit.plain)
         definition = file.functions.get(name) or file.data.get(name)
         if definition is None or definition.section == c.SHN_COMMON:
             return False
@@ -80,7 +80,7 @@ class OldObject:
 
     def of_unit(self, unit: Unit, name: str) -> OldThing | None:
         """What `name` is in a unit, be it local or global there."""
-        file = self._file(unit.plain)
+        file = self.file(unit.plain)
         definition = file.functions.get(name) or file.data.get(name)
         if definition is not None and definition.is_local:
             return self.local(unit, name)
@@ -114,7 +114,7 @@ class OldObject:
         for path, symbol in self._input_globals.get(name, ()):
             if symbol.section == c.SHN_COMMON and candidates:
                 return self._agreed(name, candidates)
-            if found := self._placed(self._file(path), symbol):
+            if found := self._placed(self.file(path), symbol):
                 return found
         return None
 
@@ -122,7 +122,7 @@ class OldObject:
     def _input_globals(self) -> dict[str, list[tuple[Path, Symbol]]]:
         found: dict[str, list[tuple[Path, Symbol]]] = {}
         for path in self.link.inputs:
-            for symbol in self._file(path).elf.symbols:
+            for symbol in self.file(path).elf.symbols:
                 nowhere = symbol.section in (c.SHN_UNDEF, c.SHN_ABS)
                 if is_name(symbol) and symbol.binding != c.STB_LOCAL and not nowhere:
                     found.setdefault(symbol.name, []).append((path, symbol))
@@ -132,7 +132,7 @@ class OldObject:
         """Whether the linker bound a call of this global for good (-Bsymbolic-functions leaves no
         other trace). Without any call of it there is no evidence, and the answer is no."""
         for path in self.link.inputs:
-            for address in self._call_fields(self._file(path), thing.name):
+            for address in self._call_fields(self.file(path), thing.name):
                 raw = self.running.read(address, 4)
                 return address + 4 + int.from_bytes(raw, "little", signed=True) == thing.address
         return False
@@ -162,6 +162,13 @@ class OldObject:
         else:
             self._confirm(symbol.name, address)
         return OldThing(symbol.name, address, symbol.size, symbol.type)
+
+    def section_address(self, file: Relocatable, index: int) -> int | None:
+        """Where the linker put a section that is loaded; None when it did not."""
+        if not 0 < index < len(file.elf.sections) or not file.section(index).flags & c.SHF_ALLOC:
+            return None
+        placement = self._placement(file, index)
+        return placement.address if placement else None
 
     def _placement(self, file: Relocatable, index: int) -> Placement | None:
         name = file.section(index).name
@@ -229,7 +236,7 @@ class OldObject:
                     found.setdefault(name, []).append(symbol)
         return found
 
-    def _file(self, path: Path) -> Relocatable:
+    def file(self, path: Path) -> Relocatable:
         if path not in self._files:
             self._files[path] = Relocatable.load(path)
         return self._files[path]

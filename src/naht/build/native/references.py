@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from naht.build.native.closure import Chunk, Closure
 from naht.build.native.far_data import FarData
 from naht.build.native.linking import Linking, Thing
+from naht.build.native.literals import Literal, OldLiterals, literal_of
 from naht.build.native.names import cold_parent
-from naht.build.native.relocatable import (
-    Constant,
-    Named,
-    Place,
-    Reference,
-    Text,
-)
+from naht.build.native.relocatable import Named, Place, Reference
 from naht.build.native.tls import TLS_TYPES, Tls
 from naht.build.native.writer import DraftRelocation
 from naht.elf import constants as c
@@ -54,6 +49,7 @@ class References:
         self.linking = linking
         self.tls = tls
         self.far = FarData(closure.draft)
+        self.literals = OldLiterals(linking.old)
         self.escapes = Escapes()
 
     def settle(self, chunk: Chunk) -> None:
@@ -136,20 +132,19 @@ class References:
         return symbol, reference.target.offset, c.R_X86_64_PC32
 
     def _destination(self, chunk: Chunk, reference: Reference) -> tuple[str, int]:
-        relative = reference.use == "data" and reference.pc_relative
-        if relative and not isinstance(reference.target, Named):
+        file = self.closure.build.file(chunk.unit)
+        if found := literal_of(file, reference.relocation):
+            return self._literal(chunk, reference, *found)
+        target = reference.target
+        if isinstance(target, Named):
+            thing = self.linking.thing(chunk.unit, target.symbol, called=reference.use == "branch")
+            handle = self._function if thing.is_function else self._datum
+            return handle(chunk, reference, thing, target.offset)
+        if reference.use == "data" and reference.pc_relative:
             return self._relative_entry(chunk, reference)
-        match reference.target:
-            case Text() | Constant():
-                return self._literal(chunk, reference)
-            case Place(section, offset):
-                return self._place(chunk, reference, section, offset)
-            case Named(symbol, offset):
-                called = reference.use == "branch"
-                thing = self.linking.thing(chunk.unit, symbol, called=called)
-                if thing.is_function:
-                    return self._function(chunk, reference, thing, offset)
-                return self._datum(chunk, reference, thing, offset)
+        if isinstance(target, Place):
+            return self._place(chunk, reference, target.section, target.offset)
+        raise _unsupported(chunk, reference)
 
     def _relative_entry(self, chunk: Chunk, reference: Reference) -> tuple[str, int]:
         """An entry of a table of relative addresses is right only with its own symbol and addend,
@@ -175,25 +170,18 @@ class References:
                 return self.linking.slots.pointer(symbol, pointer.target.offset)
         return None
 
-    def _literal(self, chunk: Chunk, reference: Reference) -> tuple[str, int]:
-        """Copies the whole literal that a label or place belongs to: code may take its end, too."""
-        file = self.closure.build.file(chunk.unit)
-        anchor = file.elf.symbols[reference.relocation.symbol]
-        section = file.section(anchor.section)
-        place = anchor.value + reference.relocation.addend + reference.trailing
-        start = place if anchor.type == c.STT_SECTION else anchor.value
-        raw, unit = file.content(section.index), section.entry_size or 1
-        if section.flags & c.SHF_STRINGS:
-            end = start
-            while end < len(raw) and any(raw[end : end + unit]):
-                end += unit
-            end, kind = end + unit, "str"
-        else:
-            start -= start % unit
-            end, kind = start + unit, "cst"
+    def _literal(
+        self, chunk: Chunk, reference: Reference, literal: Literal, addend: int
+    ) -> tuple[str, int]:
+        """The old object's literal where it has the same, as addresses of literals may meet in
+        old and new code; else a copy."""
+        offset = addend + reference.trailing
+        address = self.literals.address(chunk.unit.old, literal)
+        if address is not None:
+            label = f"{literal.kind}.{address:x}"
+            return self.linking.bindings.object(label, address), offset
         self.escapes.data |= _takes_address(reference)
-        symbol = self.closure.need_literal(raw[start:end], max(section.alignment, 1), kind)
-        return symbol, place - start
+        return self.closure.need_literal(literal), offset
 
     def _place(
         self, chunk: Chunk, reference: Reference, section: int, offset: int
