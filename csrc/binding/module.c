@@ -144,7 +144,7 @@ static int get_certificate(PyObject *item, struct naht_certificate *certificate)
     uint64_t *list = NULL;
     size_t count;
     int thread;
-    if (!PyArg_ParseTuple(item, "iOO", &thread, &registers, &words)
+    if (!PyArg_ParseTuple(item, "iOIO", &thread, &registers, &certificate->mask, &words)
         || get_words(registers, &list, &count))
         return -1;
     int error = count != NAHT_FRAME_REGISTERS;
@@ -155,7 +155,7 @@ static int get_certificate(PyObject *item, struct naht_certificate *certificate)
     if (error || get_words(words, &list, &count) || count % 2) {
         free(list);
         if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_ValueError, "a certificate has 8 registers and pairs of words");
+            PyErr_SetString(PyExc_ValueError, "a certificate has 8 registers, a mask and pairs of words");
         return -1;
     }
     certificate->thread = thread;

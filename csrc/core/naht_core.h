@@ -47,11 +47,12 @@ struct naht_suspect {
 
 /*
  * Proof, found offline by exact unwinding, that a thread in exactly this state has no quiet
- * function on its stack: these registers, and these words that the unwinding depended on.
+ * function on its stack: those registers and words that the unwinding depended on.
  */
 struct naht_certificate {
     pid_t thread;
     uint64_t registers[NAHT_FRAME_REGISTERS];
+    unsigned mask; /* bit n: the n-th register must agree; rip and rsp always do */
     const uint64_t *words; /* pairs of address and value */
     size_t word_count; /* of pairs */
 };

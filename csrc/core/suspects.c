@@ -60,6 +60,14 @@ static bool words_agree(pid_t pid, const struct naht_certificate *certificate)
     return true;
 }
 
+static bool registers_agree(const struct naht_certificate *certificate, const uint64_t *registers)
+{
+    for (size_t i = 0; i < NAHT_FRAME_REGISTERS; i++)
+        if ((i < 2 || certificate->mask >> i & 1) && certificate->registers[i] != registers[i])
+            return false;
+    return true;
+}
+
 bool naht_is_certified(const struct naht_commit *plan, const struct naht_thread *thread)
 {
     uint64_t registers[NAHT_FRAME_REGISTERS];
@@ -67,7 +75,7 @@ bool naht_is_certified(const struct naht_commit *plan, const struct naht_thread 
     for (size_t i = 0; i < plan->certificate_count; i++) {
         const struct naht_certificate *certificate = &plan->certificates[i];
         if (certificate->thread == thread->id && certificate->word_count
-            && !memcmp(certificate->registers, registers, sizeof registers)
+            && registers_agree(certificate, registers)
             && words_agree(plan->pid, certificate))
             return true;
     }

@@ -291,7 +291,7 @@ static void certify(struct naht_commit *plan, const struct naht_result *busy)
 {
     const struct naht_suspect *suspect = &busy->suspects[0];
     uint64_t words[2] = {suspect->registers[1], 0};
-    struct naht_certificate certificate = {.thread = suspect->thread, .words = words, .word_count = 1};
+    struct naht_certificate certificate = {.thread = suspect->thread, .mask = 4, .words = words, .word_count = 1};
     struct naht_result result;
     memcpy(&words[1], suspect->stack + (suspect->registers[1] - suspect->start), 8);
     memcpy(certificate.registers, suspect->registers, sizeof certificate.registers);
@@ -302,6 +302,9 @@ static void certify(struct naht_commit *plan, const struct naht_result *busy)
     naht_commit(plan, &result);
     CHECK(result.outcome == NAHT_BUSY);
     naht_free_suspects(&result);
+    certificate.mask = 0; /* then that register does not matter */
+    naht_commit(plan, &result);
+    CHECK(result.outcome == NAHT_DONE);
     certificate.registers[2]--;
     words[1]++;
     naht_commit(plan, &result);

@@ -12,8 +12,9 @@ FrameRegisters = tuple[int, int, int, int, int, int, int, int]
 """rip, rsp, rbp, rbx, r12, r13, r14, r15."""
 Suspect = tuple[int, FrameRegisters, int, bytes]
 """Thread, registers, and a copy of its stack from an address on; empty where it cannot be had."""
-Certificate = tuple[int, FrameRegisters, Sequence[int]]
-"""Thread, registers, and the stack words (address, value, address, value…) of an exact unwinding."""
+Certificate = tuple[int, FrameRegisters, int, Sequence[int]]
+"""Thread, registers, which of them must agree (bit n for the n-th), and the stack words (address,
+value, address, value…) of an exact unwinding."""
 
 class CommitResult(TypedDict):
     outcome: str  # done | busy | mismatch | unstoppable | gone | refused | failed

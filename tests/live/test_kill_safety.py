@@ -129,6 +129,7 @@ def drive(core: Path, case: Case, operation: str, pid: int, **environment: str) 
         env={**os.environ, **environment}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    print(operation, environment, done.stdout.strip())
     return done.returncode
 
 

@@ -32,9 +32,10 @@ from naht.live.native.remote import (
     PROT_WRITE,
     Call,
     Remote,
+    Step,
     map_call,
 )
-from naht.live.native.session import Session, Step, entry_range, state_expected, state_write
+from naht.live.native.session import Session, entry_range, state_expected, state_write
 from naht.live.native.symbols import ProcessSymbols
 
 PLACE_ATTEMPTS = 5

@@ -61,7 +61,7 @@ class Clearance:
             return False
         self._per_thread[thread] += 1
         words = [word for pair in chain.words for word in pair]
-        self.certificates.append((thread, registers, words))
+        self.certificates.append((thread, registers, _mask(chain), words))
         return True
 
     def _quiet_counter(self, chain: Chain) -> int:
@@ -70,3 +70,12 @@ class Clearance:
             if any(start <= counter <= end for start, end in self._quiet):
                 return counter
         return 0
+
+
+# DWARF numbers (psABI 3.6.2) in the core's order: rip, rsp, rbp, rbx, r12, r13, r14, r15.
+_ORDER = (16, 7, 6, 3, 12, 13, 14, 15)
+
+
+def _mask(chain: Chain) -> int:
+    """Which registers must agree: bit n for the n-th. The counter and stack pointer always."""
+    return 3 | sum(1 << n for n, number in enumerate(_ORDER) if number in chain.registers)

@@ -16,7 +16,8 @@ from naht.live.native import unwind
 from naht.live.native.arena import STUB_SIZE
 from naht.live.native.procfs import Mapping, mapping_at
 from naht.live.native.record import Record
-from naht.live.native.session import Range, Session, Step, state_expected
+from naht.live.native.remote import Range, Step
+from naht.live.native.session import Session, state_expected
 from naht.live.native.switching import JUMP_SIZE
 
 SCAN_LIMIT = 256 << 20  # bytes of writable memory that are searched under stop, at most

@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from naht import _core
@@ -36,6 +37,22 @@ BORROW_ATTEMPTS = 40
 NO_DESCRIPTOR = (1 << 64) - 1
 
 Call = tuple[str, int, Sequence[int]]
+
+
+Range = tuple[int, int]
+Write = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One commit, planned: what must hold, what is written, and who must be elsewhere."""
+
+    expected: Sequence[Write]
+    writes: Sequence[Write]
+    quiet: Sequence[Range] = ()
+    still: Sequence[Range] = ()
+    unreferenced: Sequence[Range] = ()
+    scan_limit: int = 0
 
 
 class Remote:
@@ -130,23 +147,15 @@ class Remote:
             )
 
     def commit(
-        self,
-        *,
-        expected: Sequence[tuple[int, bytes]],
-        writes: Sequence[tuple[int, bytes]],
-        quiet: Sequence[tuple[int, int]] = (),
-        still: Sequence[tuple[int, int]] = (),
-        unreferenced: Sequence[tuple[int, int]] = (),
-        certificates: Sequence[Certificate] = (),
-        stop_timeout_ns: int,
-        scan_limit: int = 0,
+        self, step: Step, certificates: Sequence[Certificate], stop_timeout_ns: int
     ) -> CommitResult:
         """One attempt. Raises TargetGoneError; every other outcome is the caller's to judge."""
         result = _core.commit(
-            pid=self.key.pid, start_time=self.key.start_time, expected=expected, writes=writes,
-            quiet=merge_ranges(quiet), still=sorted(still), unreferenced=unreferenced,
-            restorers=self.restorers, certificates=certificates, main_stack_end=self.main_stack_end,
-            stop_timeout_ns=stop_timeout_ns, scan_limit=scan_limit,
+            pid=self.key.pid, start_time=self.key.start_time, expected=step.expected,
+            writes=step.writes, quiet=merge_ranges(step.quiet), still=sorted(step.still),
+            unreferenced=step.unreferenced, restorers=self.restorers, certificates=certificates,
+            main_stack_end=self.main_stack_end, stop_timeout_ns=stop_timeout_ns,
+            scan_limit=step.scan_limit,
         )  # fmt: skip
         if result["outcome"] == "gone":
             raise procfs.gone(self.key.pid)

@@ -11,7 +11,8 @@ from naht.errors import BusyError
 from naht.live.native import record as records
 from naht.live.native.apply import run_hook
 from naht.live.native.record import Record
-from naht.live.native.session import Session, Step, Write, entry_range, state_expected, state_write
+from naht.live.native.remote import Step, Write
+from naht.live.native.session import Session, entry_range, state_expected, state_write
 
 
 def deactivate(session: Session, record: Record) -> Record:

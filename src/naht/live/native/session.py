@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,25 +19,10 @@ from naht.live.native import record as records
 from naht.live.native.clearance import Clearance
 from naht.live.native.memory import TargetMemory
 from naht.live.native.record import Record
-from naht.live.native.remote import Remote
+from naht.live.native.remote import Range, Remote, Step, Write
 
 if TYPE_CHECKING:
     from naht._core import CommitResult  # a shape, which the compiled module does not carry
-
-Range = tuple[int, int]
-Write = tuple[int, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One commit, planned: what must hold, what is written, and who must be elsewhere."""
-
-    expected: Sequence[Write]
-    writes: Sequence[Write]
-    quiet: Sequence[Range] = ()
-    still: Sequence[Range] = ()
-    unreferenced: Sequence[Range] = ()
-    scan_limit: int = 0
 
 
 @dataclass
@@ -74,11 +58,8 @@ class Session:
             wait = min(wait * 2, self.retry.longest_wait_ns)
 
     def _attempt(self, step: Step, clearance: Clearance) -> CommitResult:
-        result = self.remote.commit(
-            expected=step.expected, writes=step.writes, quiet=step.quiet, still=step.still,
-            unreferenced=step.unreferenced, scan_limit=step.scan_limit,
-            certificates=clearance.certificates, stop_timeout_ns=self.retry.stop_timeout_ns,
-        )  # fmt: skip
+        timeout = self.retry.stop_timeout_ns
+        result = self.remote.commit(step, clearance.certificates, timeout)
         self.attempts += 1
         self.pause_ns, self.threads = result["pause_ns"], result["threads"]
         if result["outcome"] in ("mismatch", "refused", "failed"):

@@ -15,7 +15,8 @@ from naht.errors import HostileInputError, TargetRefusedError
 from naht.live.native import record as records
 from naht.live.native.memory import TargetMemory
 from naht.live.native.record import Record
-from naht.live.native.session import Session, Step, Write, entry_range, state_expected, state_write
+from naht.live.native.remote import Step, Write
+from naht.live.native.session import Session, entry_range, state_expected, state_write
 from naht.live.native.switching import JUMP_SIZE
 
 

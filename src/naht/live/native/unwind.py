@@ -14,7 +14,8 @@ import struct
 from naht.live.native import record as records
 from naht.live.native.memory import TargetMemory
 from naht.live.native.record import Record
-from naht.live.native.session import Range, Session
+from naht.live.native.remote import Range
+from naht.live.native.session import Session
 from naht.live.native.symbols import ProcessSymbols
 
 UNWINDER = "libgcc_s.so.1"
