@@ -31,7 +31,7 @@ def with_flags(project: Project, old: str, new: str) -> Project:
 
 
 PROJECTS = {
-    **BUILD_SYSTEMS,
+    **{name: BUILD_SYSTEMS[name] for name in ("make", "one-command", "cmake", "clang")},
     "c++": CPLUSPLUS,
     "flags in the object": with_flags(PLAIN_MAKE, "-O2 -g", "-O2 -g3 -frecord-gcc-switches"),
     "clang, flags in the object": Project(

@@ -36,23 +36,26 @@ def test_members_of_one_name_are_both_there(tmp_path: Path, members: list[str]) 
     assert same == [b"odd", b"another"]
 
 
-@settings(deadline=None)  # ar runs
-@given(st.data())
-def test_a_damaged_archive_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    folder = tmp_path_factory.mktemp("damaged")
+@pytest.fixture(scope="module")
+def sound_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound")
     for name, content in CONTENTS.items():
         (folder / name).write_bytes(content)
     subprocess.run(["ar", "rcD", "lib.a", *CONTENTS], cwd=folder, check=True)
-    raw = bytearray((folder / "lib.a").read_bytes())
+    return folder / "lib.a"
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_damaged_archive_is_read_or_refused(sound_archive: Path, data: st.DataObject) -> None:
+    raw = bytearray(sound_archive.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(raw) - 1), min_size=1, max_size=6)):
         raw[at] = data.draw(st.integers(0, 255))
     del raw[data.draw(st.integers(0, len(raw))) :]
-    archive = folder / "lib.a"
-    archive.write_bytes(raw)
+    damaged = sound_archive.with_name("damaged.a")
+    damaged.write_bytes(raw)
     try:
-        found = read_archive(archive, archive)
+        found = read_archive(damaged, damaged)
     except HostileInputError:
         return
     assert sum(len(m.content) for m in found) <= len(raw)
