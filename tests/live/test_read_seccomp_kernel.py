@@ -38,6 +38,7 @@ TRIES = """
 static volatile int *result;
 static void child(struct sock_fprog *program)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program)) { *result = 4096; for (;;) pause(); }
     errno = 0;
@@ -57,8 +58,8 @@ int main(void)
         pid_t pid = fork();
         if (!pid) child(&program);
         while (*result == -1 && !waitpid(pid, 0, WNOHANG)) usleep(200);
-        say(*result == -1 ? 4097 : *result);
         kill(pid, SIGKILL); waitpid(pid, 0, 0);
+        say(*result == -1 ? 4097 : *result);
     }
     return 0;
 }
