@@ -99,10 +99,8 @@ class LinkedView:
 
     def placement(self, view: Relocatable, section: int) -> Placement | None:
         """Where a section of an input went; None when the linker left it out."""
-        name = view.section(section).name
-        same = [s.index for s in view.elf.sections if s.name == name]
-        places = self.linked.placements.get((view.path, name), ())
-        rank = same.index(section)
+        places = self.linked.placements.get((view.path, view.section(section).name), ())
+        rank = view.rank_among_namesakes[section]
         return places[rank] if rank < len(places) else None
 
     def address_of(self, view: Relocatable, definition: Definition) -> int | None:

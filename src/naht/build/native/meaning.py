@@ -8,7 +8,7 @@ changed is for the caller to ask of them too. It judges nothing.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
@@ -46,11 +46,16 @@ class Meanings:
         self.view = view
         self._identity = identity
         self._neutral_path = neutral_path
+        self._functions: dict[tuple[str, tuple[str, ...]], Meaning] = {}
 
     def function(self, name: str, cold: tuple[str, ...] = ()) -> Meaning:
         """A function with its split-off parts and its unwind and exception tables."""
-        definitions = [self.view.functions[part] for part in (name, *cold)]
-        return tuple((self._code(d), self._frame(d)) for d in definitions)
+        if (name, cold) not in self._functions:
+            definitions = [self.view.functions[part] for part in (name, *cold)]
+            self._functions[name, cold] = tuple(
+                (self._code(d), self._frame(d)) for d in definitions
+            )
+        return self._functions[name, cold]
 
     def datum(self, name: str) -> Meaning:
         definition = self.view.data[name]
@@ -139,9 +144,10 @@ class Meanings:
 
     def _piece_end(self, section: int, start: int, owner: str) -> int:
         """Unnamed data has no sizes: a piece ends where a name or another owner's piece begins."""
-        for offset, other in self._piece_starts.get(section, ()):
-            if offset > start and other != owner:
-                return offset
+        starts = self._piece_starts.get(section, [])
+        for at in range(bisect_right(starts, start, key=lambda s: s[0]), len(starts)):
+            if starts[at][1] != owner:
+                return starts[at][0]
         return self.view.section(section).size
 
     @cached_property
@@ -154,10 +160,10 @@ class Meanings:
                 target = reference.target
                 if isinstance(target, Place) and reference.use != "access":
                     owner = self._owner(section.index, reference)
-                    insort(starts.setdefault(target.section, []), (target.offset, owner))
+                    starts.setdefault(target.section, []).append((target.offset, owner))
         for definition in self.view.data.values():
-            insort(starts.setdefault(definition.section, []), (definition.offset, "\0name"))
-        return starts
+            starts.setdefault(definition.section, []).append((definition.offset, "\0name"))
+        return {section: sorted(places) for section, places in starts.items()}
 
     def _owner(self, section: int, reference: Reference) -> str:
         symbol = self.view.covering(section, reference.field)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -235,6 +236,16 @@ class Relocatable:
         if symbol.section in SPECIAL_SECTIONS:
             return None
         return symbol.section, symbol.value + reference.relocation.addend + reference.trailing
+
+    @cached_property
+    def rank_among_namesakes(self) -> tuple[int, ...]:
+        """For each section how many sections of its name come before it."""
+        counts: Counter[str] = Counter()
+        ranks = []
+        for section in self.elf.sections:
+            ranks.append(counts[section.name])
+            counts[section.name] += 1
+        return tuple(ranks)
 
     @cached_property
     def comdat(self) -> dict[int, str]:

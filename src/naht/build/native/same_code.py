@@ -151,37 +151,46 @@ def place_of(step: Step, view: Relocatable) -> tuple[int, int] | None:
 
 
 def steps(view: Relocatable, function: Definition) -> Iterator[Step]:
-    """The instructions of a function without padding."""
+    """The instructions of a function without padding; one step for each thing they refer to."""
     code = view.definition_bytes(function)
     references = iter(view.references_of(function))
     reference = next(references, None)
     for instruction in decode(code, function.offset):
         mine = []
         while reference is not None and reference.field < instruction.next_ip:
-            mine.append(reference)
+            if reference.size and reference.type != c.R_X86_64_NONE:
+                mine.append(reference)
             reference = next(references, None)
         if instruction.mnemonic != Mnemonic.NOP:
-            yield _step(function, code, instruction, mine)
+            start = instruction.ip - function.offset
+            body = _body_without_fields(code[start : start + instruction.len], instruction, mine)
+            found: list[Reference | None] = [*mine] or [None]
+            for each in found:
+                yield Step(start, body, each, None if each else _destination(function, instruction))
 
 
-def _step(
-    function: Definition, code: bytes, instruction: Instruction, references: list[Reference]
-) -> Step:
-    start = instruction.ip - function.offset
-    fields = [r for r in references if r.type != c.R_X86_64_NONE and r.size]
-    reference = fields[0] if fields else None
+def _body_without_fields(
+    code: bytes, instruction: Instruction, references: list[Reference]
+) -> bytes | int:
+    """Of a branch only the mnemonic: its displacement may be short in one form."""
     if is_near_branch(instruction):
-        destination = None if reference else (function.section, instruction.near_branch_target)
-        return Step(start, int(instruction.mnemonic), reference, destination)
-    body = bytearray(code[start : start + instruction.len])
-    for field in fields:
-        at = field.field - instruction.ip
-        body[at : at + field.size] = bytes(field.size)
-    if reference is None and instruction.is_ip_rel_memory_operand:
+        return int(instruction.mnemonic)
+    body = bytearray(code)
+    if not references and instruction.is_ip_rel_memory_operand:
         # The assembler resolves what lies in the same section (the address of a static function);
         # with sections apart the same field has a relocation, and is blank.
-        destination = (function.section, instruction.memory_displacement)
-        at = displacement_offset(bytes(body), instruction.ip)
+        at = displacement_offset(code, instruction.ip)
         body[at : at + 4] = bytes(4)
-        return Step(start, bytes(body), None, destination)
-    return Step(start, bytes(body), reference, None)
+    for reference in references:
+        at = reference.field - instruction.ip
+        body[at : at + reference.size] = bytes(reference.size)
+    return bytes(body)
+
+
+def _destination(function: Definition, instruction: Instruction) -> tuple[int, int] | None:
+    """Where an instruction without relocations goes in its own section."""
+    if is_near_branch(instruction):
+        return function.section, instruction.near_branch_target
+    if instruction.is_ip_rel_memory_operand:
+        return function.section, instruction.memory_displacement
+    return None

@@ -190,6 +190,8 @@ class UnitComparison:
 
     def constants_using(self, identities: frozenset[str]) -> frozenset[str]:
         """Identities of constants that refer to any of `identities`."""
+        if not identities:
+            return frozenset()
         meanings = self.exact.new_meanings
         return frozenset(
             old
@@ -199,7 +201,9 @@ class UnitComparison:
 
     def functions_using(self, identities: frozenset[str]) -> dict[str, str]:
         """New name of each function that refers to any of `identities` → one of those."""
-        users = {}
+        users: dict[str, str] = {}
+        if not identities:
+            return users
         for pair in self.exact.function_pairs:
             meaning = self.exact.new_meanings.function(pair.new, pair.cold)
             if used := identities & set(symbols_in(meaning)):
