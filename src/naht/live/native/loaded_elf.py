@@ -8,6 +8,7 @@ over its own headers. It never opens a file and follows no dynamic section (see 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import msgspec
 
@@ -54,11 +55,17 @@ class LoadedElf(msgspec.Struct, frozen=True):
 def read_loaded_elf(memory: TargetMemory, address: int) -> LoadedElf:
     """The object whose file offset 0 is mapped at `address`."""
     first = memory.read_up_to(address, PAGE)
-    elf = ElfFile(first + _further_headers(memory, address, first))
-    segments = elf.segments
+    kind, segments = _parse_headers(first + _further_headers(memory, address, first))
     bias = _bias(segments, address)
     build_id, notes, notes_address = _find_notes(memory, first, address, bias, segments)
-    return LoadedElf(address, bias, elf.type, segments, build_id, notes, notes_address)
+    return LoadedElf(address, bias, kind, segments, build_id, notes, notes_address)
+
+
+@lru_cache(maxsize=256)
+def _parse_headers(data: bytes) -> tuple[int, tuple[Segment, ...]]:
+    """The ELF type and the segments. Kept, because many processes load the same objects."""
+    elf = ElfFile(data)
+    return elf.type, elf.segments
 
 
 def _further_headers(memory: TargetMemory, address: int, first: bytes) -> bytes:
