@@ -40,6 +40,9 @@ def test_program(case: Case, tmp_path: Path, drivers: Path) -> None:
         target.ask("scrub")  # dead words that look like return addresses make the engine wait
         before = Snapshot.of(target, trees.running_object)
 
+        assert_outcome(apply(hotpatch, target, dry_run=True), "would-apply")
+        assert Snapshot.of(target, trees.running_object) == before
+
         outcome = apply(hotpatch, target)
         assert_outcome(outcome, "applied")
         assert_patched(target, case)

@@ -93,7 +93,7 @@ def test_children_forked_after_the_hotpatch_have_it(tmp_path: Path, drivers: Pat
 
 
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(40, id="light"), pytest.param(1000, id="long", marks=pytest.mark.slow)]
+    "rounds", [pytest.param(15, id="light"), pytest.param(1000, id="long", marks=pytest.mark.slow)]
 )
 def test_functions_that_must_agree_never_mix(rounds: int, tmp_path: Path, drivers: Path) -> None:
     trees = prepare(case_named("consistent-set"), tmp_path)
@@ -244,12 +244,26 @@ def test_hooks_run_and_the_first_can_say_no(tmp_path: Path, drivers: Path) -> No
         assert target.quit() == 0
 
 
+def test_process_of_another_build_is_refused(tmp_path: Path, drivers: Path) -> None:
+    trees = prepare(case_named("altered-code-REFUSED"), tmp_path)
+    hotpatch = build(trees)
+    with running(trees, drivers, tree=trees.built_new) as target:
+        target.assert_beating()
+        before = Snapshot.of(target, trees.built_new / "target")
+        outcome = apply(hotpatch, target)
+        assert (outcome.outcome, outcome.reason) == ("refused", "wrong-build-id")
+        assert image_of(hotpatch).target.build_id in outcome.cause
+        assert Snapshot.of(target, trees.built_new / "target") == before
+        assert target.quit() == 0
+
+
 def test_code_that_somebody_else_changed_is_refused_with_its_address(
     tmp_path: Path, drivers: Path
 ) -> None:
     trees = prepare(case_named("altered-code-REFUSED"), tmp_path)
     hotpatch = build(trees)
     with running(trees, drivers, workers=0) as target:
+        assert_behaves(target, trees.case, "old")
         address = entry_in(target, trees, hotpatch_function(hotpatch, "clamp"))
         original = poke(target.pid, address, BREAKPOINT)
         before = Snapshot.of(target, trees.running_object)
@@ -308,24 +322,46 @@ def test_many_threads(threads: int, nap: int, tmp_path: Path, drivers: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "rounds", [pytest.param(30, id="light"), pytest.param(1000, id="long", marks=pytest.mark.slow)]
+)
+def test_function_in_which_threads_spin(rounds: int, tmp_path: Path, drivers: Path) -> None:
+    trees = prepare(case_named("thousand-threads"), tmp_path)
+    hotpatch = build(trees)
+    with running(trees, drivers, workers=4, nap=0) as target:
+        target.assert_beating()
+        for _ in range(rounds):
+            assert_outcome(apply(hotpatch, target, retry=RetryPolicy()), "applied")
+            assert target.ask("call -4") == "0"
+            outcome = revert(target, retry=RetryPolicy())
+            assert_outcome(outcome, "reverted", "reverted-memory-kept")
+            assert target.ask("call -4") == "-40"
+        target.assert_beating()
+        assert target.quit() == 0
+
+
+@pytest.mark.parametrize(
     "count", [pytest.param(12, id="12"), pytest.param(200, id="200", marks=pytest.mark.slow)]
 )
 def test_many_processes_of_one_library(count: int, tmp_path: Path, drivers: Path) -> None:
     trees = prepare(case_named("many-processes"), tmp_path)
     hotpatch = build(trees)
     targets = [spawn(trees.case, trees.running, drivers) for _ in range(count)]
+    bystander = spawn(trees.case, trees.built_new, drivers)
     try:
         for target in targets:
             assert_behaves(target, trees.case, "old")
-        found = ENGINE.find(hotpatch)
-        assert {key.pid for key in found} == {target.pid for target in targets}
-        for key in found:
-            done = ENGINE.apply(hotpatch, key, retry=RetryPolicy(), dry_run=False)
-            assert done.outcome == "applied"
-        assert set(ENGINE.find_record(ID)) == set(found)
+        found = {key.pid: key for key in ENGINE.find(hotpatch)}
+        assert found.keys() >= {target.pid for target in targets}
+        assert bystander.pid not in found
+        keys = [found[target.pid] for target in targets]
+        for key in keys:
+            assert_outcome(
+                ENGINE.apply(hotpatch, key, retry=RetryPolicy(), dry_run=False), "applied"
+            )
+        assert set(ENGINE.find_record(ID)) >= set(keys)
         for target in targets:
             assert_behaves(target, trees.case, "new")
             assert target.quit() == 0
     finally:
-        for target in targets:
+        for target in (*targets, bystander):
             target.end()
