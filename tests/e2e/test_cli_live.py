@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from naht.cli.exit_codes import UNREADABLE
 from tests.builders.door import HOTPATCH_ID, Door, build_fix, make_door, naht, running_door
 
 pytestmark = [pytest.mark.live, pytest.mark.compiler]
@@ -49,9 +50,8 @@ def run_json(*words: str | Path, expect: int = 0) -> Any:
 def test_all_processes_are_reached_side_by_side(fix: Path, doors: list[Door]) -> None:
     pids = {door.pid for door in doors}
     applied = run_json("apply", fix, "--all", "--unsigned-dev")
-    assert {p["key"]["pid"]: p["outcome"] for p in applied["processes"]} == dict.fromkeys(
-        pids, "applied"
-    )
+    known = [p for p in applied["processes"] if p["reason"] not in UNREADABLE]
+    assert {p["key"]["pid"]: p["outcome"] for p in known} == dict.fromkeys(pids, "applied")
     assert applied["summary"]["good"] == MANY
     assert {door.ask("s") for door in doors} == {"go away"}
     states = run_json("status", "--pid", *map(str, pids))
@@ -64,7 +64,8 @@ def test_all_processes_are_reached_side_by_side(fix: Path, doors: list[Door]) ->
 def test_a_line_for_each_process_and_a_summary(fix: Path, doors: list[Door]) -> None:
     lines = run("apply", fix, "--all", "--unsigned-dev").splitlines()
     assert sum("applied" in line for line in lines) == MANY
-    assert lines[-1].startswith(f"{MANY} of {MANY} processes good; longest pause ")
+    assert lines[-1].startswith(f"{MANY} of {MANY} processes good")
+    assert "longest pause" in lines[-1]
     again = run("apply", fix, "--all", "--unsigned-dev").splitlines()
     assert sum("already-applied" in line for line in again) == MANY
 

@@ -28,7 +28,7 @@ def outcomes(*names: Outcome) -> list[ProcessOutcome]:
     ],
 )
 def test_chosen_processes(names: list[Outcome], code: int) -> None:
-    assert exit_codes.of_outcomes(outcomes(*names), ignore_gone=False) == code
+    assert exit_codes.of_outcomes(outcomes(*names), searched=False) == code
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_chosen_processes(names: list[Outcome], code: int) -> None:
     [(["applied", "gone"], 0), (["busy", "gone"], 5), (["gone"], 9), ([], 9)],
 )
 def test_processes_that_ended_do_not_spoil_all(names: list[Outcome], code: int) -> None:
-    assert exit_codes.of_outcomes(outcomes(*names), ignore_gone=True) == code
+    assert exit_codes.of_outcomes(outcomes(*names), searched=True) == code
 
 
 def test_a_bug_is_never_hidden_among_good_ones() -> None:
     bug = ProcessOutcome(ProcessKey(9, 1), "", "", "failed", exit_codes.INTERNAL_ERROR)
-    assert exit_codes.of_outcomes([*outcomes("applied"), bug], ignore_gone=True) == 1
+    assert exit_codes.of_outcomes([*outcomes("applied"), bug], searched=True) == 1
 
 
 def test_the_help_explains_every_code() -> None:
@@ -50,3 +50,13 @@ def test_the_help_explains_every_code() -> None:
     assert len(codes) == len(set(codes)) == 11
     for code in codes:
         assert f" {code}  " in exit_codes.EXPLAINED
+
+
+@pytest.mark.parametrize("reason", sorted(exit_codes.UNREADABLE))
+def test_processes_that_cannot_be_read_decide_only_where_they_were_asked_for(reason: str) -> None:
+    unread = ProcessOutcome(ProcessKey(9, 1), "", "", "refused", reason)
+    good = outcomes("applied")
+    assert exit_codes.of_outcomes([*good, unread], searched=True) == 0
+    assert exit_codes.of_outcomes([unread], searched=True) == 9
+    assert exit_codes.of_outcomes([*good, unread], searched=False) == 8
+    assert exit_codes.of_outcomes([unread], searched=False) == 4

@@ -34,6 +34,7 @@ class OperationSummary(Document, frozen=True, kw_only=True):
     processes: int
     good: int
     refused: int
+    unreadable: int  # refused, and whether they run the target is not known
     busy: int
     gone: int
     failed: int

@@ -33,6 +33,8 @@ INTERRUPTED = 130
 
 INTERNAL_ERROR = "internal-error"  # ProcessOutcome.reason of a bug of ours
 
+UNREADABLE = frozenset({"no-permission", "leader-exited"})  # reasons of the engine
+
 _CODE_OF = {"refused": REFUSED, "busy": BUSY, "gone": GONE, "failed": FAILED}
 _WORST_FIRST = (UNEXPECTED, FAILED, HOSTILE, REFUSED, BUSY, GONE)
 
@@ -43,9 +45,19 @@ def of_outcome(outcome: ProcessOutcome) -> int:
     return UNEXPECTED if outcome.reason == INTERNAL_ERROR else _CODE_OF[outcome.outcome]
 
 
-def of_outcomes(outcomes: Iterable[ProcessOutcome], *, ignore_gone: bool) -> int:
-    """`ignore_gone`: processes that ended by themselves no longer run the old code (`--all`)."""
-    codes = [of_outcome(o) for o in outcomes if not (ignore_gone and o.outcome == "gone")]
+def is_unreadable(outcome: ProcessOutcome) -> bool:
+    """Whether it runs the target is not known; a search names such processes all the same."""
+    return outcome.outcome == "refused" and outcome.reason in UNREADABLE
+
+
+def of_outcomes(outcomes: Iterable[ProcessOutcome], *, searched: bool) -> int:
+    """`searched` (`--all`): processes that ended by themselves no longer run the old code, and
+    those that can't be read are not known to run it; both are shown, and decide nothing."""
+    codes = [
+        of_outcome(o)
+        for o in outcomes
+        if not (searched and (o.outcome == "gone" or is_unreadable(o)))
+    ]
     if not codes:
         return NOTHING_TO_DO
     if UNEXPECTED in codes:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -87,15 +88,26 @@ def run_operation(
             outcomes.append(outcome)
             progress.show(outcomes)
     progress.close()
-    if not outcomes and not stop.is_set():
-        raise nothing
-    code = exit_codes.of_outcomes(outcomes, ignore_gone=arguments.all)
+    code = exit_codes.of_outcomes(outcomes, searched=arguments.all)
+    if code == exit_codes.NOTHING_TO_DO and not stop.is_set():
+        raise replace_cause(nothing, outcomes)
     return Result(
         tuple(outcomes),
         summarise(outcomes, time.monotonic_ns() - started),
         exit_codes.INTERRUPTED if stop.is_set() else code,
         stop.is_set(),
     )
+
+
+def replace_cause(
+    nothing: NothingToDoError, outcomes: Sequence[ProcessOutcome]
+) -> NothingToDoError:
+    """Says so when some processes may run the target after all."""
+    unread = sum(map(exit_codes.is_unreadable, outcomes))
+    if not unread:
+        return nothing
+    those = count(unread, "process", "processes")
+    return NothingToDoError(f"{nothing.cause} {those} could not be read.", nothing.next_step)
 
 
 @contextmanager
@@ -141,16 +153,15 @@ def run_pids(
 
 
 def summarise(outcomes: Sequence[ProcessOutcome], elapsed_ns: int) -> OperationSummary:
-    def how_many(outcome: str) -> int:
-        return sum(o.outcome == outcome for o in outcomes)
-
+    tally = Counter("unreadable" if exit_codes.is_unreadable(o) else o.outcome for o in outcomes)
     return OperationSummary(
         processes=len(outcomes),
         good=sum(o.outcome in GOOD_OUTCOMES for o in outcomes),
-        refused=how_many("refused"),
-        busy=how_many("busy"),
-        gone=how_many("gone"),
-        failed=how_many("failed"),
+        refused=tally["refused"],
+        unreadable=tally["unreadable"],
+        busy=tally["busy"],
+        gone=tally["gone"],
+        failed=tally["failed"],
         longest_pause_ns=max((o.pause_ns for o in outcomes), default=0),
         memory_bytes=sum(o.memory_bytes for o in outcomes),
         elapsed_ns=elapsed_ns,
@@ -226,15 +237,21 @@ def figures(outcome: ProcessOutcome) -> str:
     return ", ".join(text for present, text in facts if present)
 
 
+_TROUBLES: dict[str, Style] = {
+    "refused": "bad", "busy": "bad", "failed": "bad", "unreadable": "warn", "gone": "dim",
+}  # fmt: skip
+
+
 def summary_line(summary: OperationSummary) -> str:
     """Such as: 498 of 500 processes good, 1 busy, 1 gone; longest pause 310 µs; 1.9 s."""
     troubles = [
-        paint(f"{number} {name}", "dim" if name == "gone" else "bad")
-        for name in ("refused", "busy", "failed", "gone")
+        paint(f"{number} {name}", _TROUBLES[name])
+        for name in _TROUBLES
         if (number := getattr(summary, name))
     ]
-    good = f"{summary.good} of {count(summary.processes, 'process', 'processes')} good"
-    style: Style = "good" if summary.good == summary.processes else "bold"
+    known = summary.processes - summary.unreadable
+    good = f"{summary.good} of {count(known, 'process', 'processes')} good"
+    style: Style = "good" if summary.good == known else "bold"
     parts = [", ".join([paint(good, style), *troubles])]
     if summary.longest_pause_ns:
         parts.append(f"longest pause {duration(summary.longest_pause_ns)}")
