@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from iced_x86 import Decoder, FlowControl, Instruction
+from iced_x86 import Code, Decoder, FlowControl, Instruction, Register
 
 from naht.build.native.emit import Description, emit
 from naht.build.native.running_object import RunningObject
@@ -284,3 +284,60 @@ def test_functions_that_never_return_are_said_so(tmp_path: Path) -> None:
     emitted = Emitted(tmp_path, recipe, ("loop", "answer", "tail"))
     returns = {f.name: f.returns for f in emitted.image.functions}
     assert returns == {"loop": False, "answer": True, "tail": True}
+
+
+def test_addresses_of_imported_functions_in_fixed_executables(tmp_path: Path) -> None:
+    """One that the executable already gave an address keeps it; another is found at run time."""
+    text = (
+        "int strcmp(const char *, const char *); int puts(const char *); long take(void *);"
+        "long use(void) { return take((void *)puts); } long answer(long n) { return n * 5 + N; }"
+    )
+    shared = {"main.c": MAIN, "take.c": "long take(void *p) { return (long)p & 1; }"}
+    recipe = replace(
+        FIXED,
+        old={"a.c": text.replace("N;", "1;")},
+        new={"a.c": text.replace("N;", "take((void *)puts) + take((void *)strcmp);")},
+        shared=shared,
+    )
+    emitted = Emitted(tmp_path, recipe)
+    stub = emitted.running.canonical_stubs["puts"]
+    constants = [
+        i.immediate32 for i in emitted.instructions() if i.code == Code.MOV_R32_IMM32
+    ]  # fmt: skip
+    assert stub in constants
+    start, far = emitted.linked.code("naht.far.answer")
+    assert start in emitted.calls()
+    load = next(iter(Decoder(64, far, ip=start)))
+    slot = emitted.linked.addresses["naht.slot.strcmp"]
+    assert (load.op0_register, load.ip_rel_memory_address) == (Register.RDI, slot)
+    found = int.from_bytes(emitted.linked.read(slot, 8), "little")
+    assert found == emitted.linked.addresses["strcmp"]
+
+
+def test_an_id_that_is_none_is_refused(tmp_path: Path) -> None:
+    text = "long answer(long n) { return n * 5 + %d; }"
+    pair = build(tmp_path, Recipe({"a.c": text % 1}, {"a.c": text % 2}))
+    with pytest.raises(BuildRefusedError) as caught:
+        emit(pair, changes(pair, ("answer",)), Description(id="no id at all"))
+    assert caught.value.reason == "invalid-hotpatch"
+
+
+def test_a_running_binary_with_other_code_is_refused(tmp_path: Path) -> None:
+    text = "long answer(long n) { return n * 5 + %d; }"
+    pair = build(tmp_path, Recipe({"a.c": text % 1000}, {"a.c": text % 2000}))
+    raw = bytearray(pair.running.read_bytes())
+    at = raw.index((1000).to_bytes(4, "little"))
+    raw[at : at + 4] = (1001).to_bytes(4, "little")
+    altered = tmp_path / "altered.so"
+    altered.write_bytes(raw)
+    with pytest.raises(BuildRefusedError) as caught:
+        emit(replace(pair, running=altered), changes(pair, ("answer",)), Description())
+    assert (caught.value.reason, caught.value.where) == ("running-differs", "a.c: answer")
+
+
+def test_functions_too_short_to_redirect(tmp_path: Path) -> None:
+    text = "long answer(long n) { return %s; }"
+    recipe = Recipe({"a.c": text % "n"}, {"a.c": text % "n * 7 + 3"})
+    with pytest.raises(BuildRefusedError) as caught:
+        Emitted(tmp_path, recipe)
+    assert caught.value.reason == "too-short"

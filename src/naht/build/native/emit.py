@@ -28,7 +28,8 @@ from naht.build.native.tls import Tls
 from naht.build.native.unwind import UnwindTable
 from naht.build.native.writer import Draft, write_image
 from naht.elf.file import ElfFile
-from naht.errors import BuildRefusedError
+from naht.errors import BuildRefusedError, HostileInputError
+from naht.hotpatch.container import pack_hotpatch, unpack_hotpatch
 from naht.hotpatch.image import check_image
 from naht.hotpatch.manifest import (
     Component,
@@ -56,8 +57,8 @@ def emit(
     functions = emission.run()
     raw = write_image(emission.draft)
     image = _describe_image(emission, functions, raw)
-    check_image(ElfFile(raw), image)
     manifest = _describe(pair, changes, description, image, emission.consistency(functions))
+    _check(manifest, image, raw)
     return manifest, {MEMBER: raw}
 
 
@@ -152,6 +153,21 @@ class _Emission:
                 return True
         references = file.references_in(placed.chunk.section, placed.chunk.start, placed.chunk.end)
         return calls_own_start(bytes(placed.chunk.draft.content), references, placed.chunk.start)
+
+
+def _check(manifest: Manifest, image: Image, raw: bytes) -> None:
+    """Nothing leaves the builder that the engine would not read."""
+    try:
+        unpack_hotpatch(pack_hotpatch(manifest, {MEMBER: raw}))
+        check_image(ElfFile(raw), image)
+    except HostileInputError as error:
+        raise BuildRefusedError(
+            "invalid-hotpatch",
+            f"What would be written is not a valid hotpatch. {error.cause}",
+            "Check the id and the other descriptions that were given; if they are well-formed, "
+            "report this with the source.",
+            where=error.where,
+        ) from error
 
 
 def _describe_image(emission: _Emission, functions: tuple[Function, ...], raw: bytes) -> Image:

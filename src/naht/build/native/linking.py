@@ -16,7 +16,7 @@ from naht.build.native.closure import Chunk, Closure
 from naht.build.native.constant_data import ConstantData
 from naht.build.native.new_build import NewBuild
 from naht.build.native.old_object import OldObject, OldThing
-from naht.build.native.relocatable import FUNCTION_TYPES, Definition
+from naht.build.native.relocatable import Definition
 from naht.build.native.running_object import RunningObject
 from naht.build.native.slots import Slots
 from naht.elf import constants as c
@@ -79,9 +79,7 @@ class Linking:
         """Object files don't type undefined symbols; linked ones do."""
         if old := self.old.global_(name):
             return old.is_function
-        return any(
-            s.name == name and s.type in FUNCTION_TYPES for s in self.build.link.elf.dynamic_symbols
-        )
+        return name in self.build.dynamic_functions
 
     def included(self, thing: Thing) -> Chunk | None:
         """The code of a function that is in the image."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from naht.build.compile_pair import BuiltPair, UnitPair
 from naht.build.native.changes import ChangeSet, IncludedFunction
-from naht.build.native.relocatable import Definition, Relocatable
+from naht.build.native.relocatable import FUNCTION_TYPES, Definition, Relocatable
 from naht.build.native.running_object import RunningObject
 from naht.errors import BuildRefusedError
 
@@ -64,6 +64,11 @@ class NewBuild:
     @cached_property
     def link(self) -> RunningObject:
         return RunningObject(self.pair.new_link.path)
+
+    @cached_property
+    def dynamic_functions(self) -> frozenset[str]:
+        symbols = self.link.elf.dynamic_symbols
+        return frozenset(s.name for s in symbols if s.type in FUNCTION_TYPES)
 
     def import_version(self, name: str, *, weak: bool) -> tuple[str, bool]:
         """Version and weakness of a symbol that the new build imports from another object."""

@@ -49,6 +49,8 @@ class OldObject:
         self.link = pair.old_link
         self.elf = ElfFile(pair.old_link.path.read_bytes())
         self._files: dict[Path, Relocatable] = {}
+        self._section_numbers: dict[Path, dict[str, list[int]]] = {}
+        self._mapped = frozenset(path for path, _section in self.link.placements)
 
     def local(self, unit: Unit, name: str) -> OldThing | None:
         """A local of one unit; None when the link left it out (`--gc-sections`)."""
@@ -60,7 +62,7 @@ class OldObject:
         definition = file.functions.get(name) or file.data.get(name)
         if definition is None:
             return None
-        if not any(path == unit.plain for path, _section in self.link.placements):
+        if unit.plain not in self._mapped:
             raise _refuse(
                 "no-place", f"The linker's map does not say where {unit.plain.name} went.", name
             )
@@ -76,7 +78,7 @@ class OldObject:
         definition = file.functions.get(name) or file.data.get(name)
         if definition is None or definition.section == c.SHN_COMMON:
             return False
-        return any(path == unit.plain for path, _section in self.link.placements)
+        return unit.plain in self._mapped
 
     def of_unit(self, unit: Unit, name: str) -> OldThing | None:
         """What `name` is in a unit, be it local or global there."""
@@ -163,6 +165,15 @@ class OldObject:
             self._confirm(symbol.name, address)
         return OldThing(symbol.name, address, symbol.size, symbol.type)
 
+    def _sections(self, file: Relocatable) -> dict[str, list[int]]:
+        """Section numbers by name, since the map tells equal names apart by their order."""
+        if file.path not in self._section_numbers:
+            numbers: dict[str, list[int]] = {}
+            for section in file.elf.sections:
+                numbers.setdefault(section.name, []).append(section.index)
+            self._section_numbers[file.path] = numbers
+        return self._section_numbers[file.path]
+
     def section_address(self, file: Relocatable, index: int) -> int | None:
         """Where the linker put a section that is loaded; None when it did not."""
         if not 0 < index < len(file.elf.sections) or not file.section(index).flags & c.SHF_ALLOC:
@@ -172,7 +183,7 @@ class OldObject:
 
     def _placement(self, file: Relocatable, index: int) -> Placement | None:
         name = file.section(index).name
-        same_name = [s.index for s in file.elf.sections if s.name == name]
+        same_name = self._sections(file)[name]
         placements = self.link.placements.get((file.path, name), ())
         if len(placements) != len(same_name):
             if placements:

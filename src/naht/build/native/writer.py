@@ -6,6 +6,7 @@ of what the sections mean, and refuses (ValueError, a defect of the caller) name
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +15,8 @@ from naht.elf import constants as c
 from naht.errors import BuildRefusedError
 
 DraftKind = Literal["code", "constant", "data", "unloaded"]
+
+LONGEST_NAME = 2000
 
 _FLAGS = {
     "code": c.SHF_ALLOC | c.SHF_EXECINSTR,
@@ -78,7 +81,12 @@ class Draft:
         self.undefined: dict[str, None] = {}  # in order of first use
 
     def free_name(self, wanted: str) -> str:
-        """`wanted`, or, when a symbol has that name, a variant that is free."""
+        """`wanted`, or, when a symbol has that name, a variant that is free.
+
+        C++ has names of many thousands of bytes; their digest stands for the rest.
+        """
+        if len(wanted) > LONGEST_NAME:
+            wanted = f"{wanted[:LONGEST_NAME]}.{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
         name, number = wanted, 2
         while name in self.symbols or name in self.undefined:
             name, number = f"{wanted}.naht{number}", number + 1
