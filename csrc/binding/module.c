@@ -314,16 +314,16 @@ static PyObject *call_result(const struct naht_calls *calls, const struct naht_r
 static PyObject *py_call(PyObject *module, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"pid", "thread", "start_time", "syscall_return", "signal_return",
-        "calls", "stack_floor", "timeout_ns", NULL};
+        "calls", "stack_floor", "stack_end", "timeout_ns", NULL};
     PyObject *chain, *list, *answer = NULL;
-    unsigned long long start_time, syscall_return, floor, timeout;
+    unsigned long long start_time, syscall_return, floor, end, timeout;
     int pid, thread;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iiKKOOKK", names, &pid, &thread, &start_time,
-            &syscall_return, &chain, &list, &floor, &timeout))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iiKKOOKKK", names, &pid, &thread,
+            &start_time, &syscall_return, &chain, &list, &floor, &end, &timeout))
         return NULL;
     struct naht_calls calls = {.pid = pid, .thread = thread, .start_time = start_time,
-        .syscall_return = syscall_return, .stack_floor = floor, .timeout_ns = timeout};
+        .syscall_return = syscall_return, .stack_floor = floor, .stack_end = end, .timeout_ns = timeout};
     struct naht_result result;
     if (!get_chain(chain, &calls) && !get_calls(list, &calls)) {
         Py_BEGIN_ALLOW_THREADS

@@ -111,7 +111,8 @@ static enum naht_outcome place_frame(struct borrowed *b)
     uint8_t buffer[8 + NAHT_FRAME_ROOM + 1024] __attribute__((aligned(64)));
     uint64_t room = b->extended_size + 1024;
     b->frame = (b->registers.rsp - RED_ZONE - room) & ~63ull;
-    if (b->registers.rsp < b->calls->stack_floor + RED_ZONE + room + CALL_ROOM)
+    if (b->registers.rsp < b->calls->stack_floor + RED_ZONE + room + CALL_ROOM
+        || b->registers.rsp > b->calls->stack_end)
         return fail(b, NAHT_UNSUITABLE, "stack room", ENOMEM);
     size_t size = naht_build_frame(buffer + 8, sizeof buffer - 8, b->frame, &b->registers,
         b->signal_mask, b->extended, b->extended_size, b->calls->chain, b->calls->chain_count);

@@ -112,7 +112,7 @@ struct naht_calls {
     struct naht_call *calls;
     size_t call_count;
     size_t finished;
-    uint64_t stack_floor;
+    uint64_t stack_floor, stack_end; /* the stack that the thread was born with */
     uint64_t timeout_ns;
 };
 

@@ -57,20 +57,37 @@ uint64_t naht_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void interpret(int status, struct naht_stop_report *report)
+static void interpret(const siginfo_t *info, struct naht_stop_report *report)
 {
     *report = (struct naht_stop_report){0};
-    if (!WIFSTOPPED(status)) {
+    if (info->si_code != CLD_TRAPPED && info->si_code != CLD_STOPPED) {
         report->gone = true;
         return;
     }
-    int signal = WSTOPSIG(status), event = status >> 16;
+    int signal = info->si_status & 0xff, event = info->si_status >> 8;
     if (event)
         report->event = event;
     else if (signal == (SIGTRAP | 0x80)) /* PTRACE_O_TRACESYSGOOD */
         report->event = NAHT_SYSCALL_STOP;
     else
         report->signal = signal;
+}
+
+/*
+ * Looks without consuming: what a wait consumes is cleared in the tracee (wait_task_stopped), and
+ * then our death would make a thread that stopped to take a signal go on without it. What has ended
+ * is reaped by its parent, or by the kernel when this thread ends.
+ */
+static int look_at(pid_t thread, struct naht_stop_report *report)
+{
+    siginfo_t info = {0};
+    if (waitid(P_PID, (id_t)thread, &info, WEXITED | WSTOPPED | __WALL | WNOHANG | WNOWAIT))
+        return errno == ECHILD ? -1 : 0;
+    if (!info.si_pid)
+        return 0;
+    naht_step();
+    interpret(&info, report);
+    return 1;
 }
 
 /* The first looks cost a yield each, because most threads stop within microseconds. */
@@ -86,17 +103,11 @@ static void pause_between_looks(unsigned look)
 int naht_wait_stop(pid_t pid, pid_t thread, uint64_t deadline, struct naht_stop_report *report)
 {
     for (unsigned look = 0;; look++) {
-        int status;
-        pid_t got = waitpid(thread, &status, __WALL | WNOHANG);
-        if (got == thread) {
-            naht_step();
-            interpret(status, report);
-            return 0;
-        }
-        if (got < 0 && errno == ECHILD) {
+        int found = look_at(thread, report);
+        if (found < 0)
             *report = (struct naht_stop_report){.gone = true};
+        if (found)
             return 0;
-        }
         if (look >= 100 && look % 20 == 0 && naht_thread_state(pid, thread) == 'D')
             return EBUSY;
         if (naht_now() > deadline)

@@ -133,7 +133,7 @@ static struct naht_calls calls_for(pid_t child, struct naht_call *calls, size_t 
     return (struct naht_calls){.pid = child, .thread = child,
         .start_time = naht_start_time(child), .syscall_return = syscall_return,
         .chain = {signal_return}, .chain_count = 1, .calls = calls, .call_count = count,
-        .stack_floor = 65536, .timeout_ns = 1000000000};
+        .stack_floor = 65536, .stack_end = 1ull << 47, .timeout_ns = 1000000000};
 }
 
 static void borrow_many_times(void (*body)(void))

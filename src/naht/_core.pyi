@@ -65,6 +65,7 @@ def call(
     signal_return: Sequence[int],
     calls: Sequence[tuple[str, int, Sequence[int]]],
     stack_floor: int,
+    stack_end: int,
     timeout_ns: int,
 ) -> CallResult:
     """Runs calls on one thread: ("syscall", number, args) or ("function", address, args).
@@ -72,7 +73,7 @@ def call(
     Each call stands on a signal frame that restores the thread by itself, should we die.
     `syscall_return` is the address of `syscall; ret`; `signal_return` the return chain (words)
     that performs rt_sigreturn on the frame behind it. Stops early at the first negative
-    result of a system call. `stack_floor` is the lowest usable stack address of the thread.
+    result of a system call. The thread must be on its stack between `stack_floor` and `stack_end`.
     """
 
 def write(pid: int, address: int, data: bytes) -> int:

@@ -21,7 +21,7 @@ from naht.hotpatch.verified import VerifiedHotpatch
 from naht.live.native import record as records
 from naht.live.native import unwind
 from naht.live.native.plan import ApplyPlan, PlanInput, check_bytes, plan_apply
-from naht.live.native.reclaim import reclaim
+from naht.live.native.reclaim import give_back, reclaim
 from naht.live.native.record import Record, Region
 from naht.live.native.remote import (
     MAP_FIXED,
@@ -285,19 +285,15 @@ def _quiet_ranges(plan: ApplyPlan) -> list[tuple[int, int]]:
 
 
 def _discard(session: Session, record: Record, plan: ApplyPlan) -> None:
-    """Takes a prepared hotpatch back. What cannot be taken back now, the next visit finds."""
+    """Takes a prepared hotpatch back. No entry ever led into it, so nobody needs to be stopped,
+    unless its own check has run there. What cannot be taken back now, the next visit finds."""
     try:
-        session.commit(
-            Step(
-                expected=[
-                    state_expected(record),
-                    *((e.address, e.before) for e in plan.switching.entries),
-                ],
-                writes=[state_write(record, records.STATE_INACTIVE)],
-            )
-        )
+        session.remote.write(*state_write(record, records.STATE_INACTIVE))
         inactive = Record(record.address, records.STATE_INACTIVE, record.unwind, record.payload)
-        why = reclaim(session, inactive, [])
+        if plan.hooks.pre_apply:
+            why = reclaim(session, inactive, [])
+        else:
+            why = give_back(session, inactive)
     except NahtError as error:
         why = error.cause
     if why:

@@ -33,6 +33,7 @@ from naht.live.engine import RetryPolicy
 from naht.live.native import discovery, preflight, procfs, target_facts, threads
 from naht.live.native import record as records
 from naht.live.native.apply import Prepared, apply_to_object, prepare_hotpatch
+from naht.live.native.locks import lock_process
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
 from naht.live.native.reclaim import reclaim, reclaim_inactive, reclaim_orphans
@@ -129,7 +130,7 @@ def _run(
     blank = ProcessOutcome(key, _command(key.pid), name, "failed")
     session = None
     try:
-        with TargetMemory.of(key) as memory:
+        with lock_process(key), TargetMemory.of(key) as memory:
             maps = procfs.read_maps(key.pid)
             _check_target(memory, maps, consistency)
             session = Session(memory, Remote(key, memory, maps), retry)

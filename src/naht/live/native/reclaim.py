@@ -47,6 +47,14 @@ def reclaim(session: Session, record: Record, others: Sequence[Record]) -> str:
     return ""
 
 
+def give_back(session: Session, record: Record) -> str:
+    """The same for an arena that nothing ever led into: no look at the threads is needed."""
+    if not unwind.forget(session, record):
+        return "the unwinder may still look at its tables"
+    session.remote.unmap(record.start, record.end - record.start)
+    return ""
+
+
 def _plan_scan(session: Session, record: Record, others: Sequence[Record]) -> Step | None:
     payload = record.payload
     entries = []

@@ -98,7 +98,8 @@ class Remote:
         result = _core.call(
             pid=self.key.pid, thread=candidate.thread, start_time=self.key.start_time,
             syscall_return=self.gadgets.syscall_return, signal_return=self.gadgets.signal_return,
-            calls=calls, stack_floor=candidate.stack_floor, timeout_ns=CALL_TIMEOUT_NS,
+            calls=calls, stack_floor=candidate.stack_floor, stack_end=candidate.stack_end,
+            timeout_ns=CALL_TIMEOUT_NS,
         )  # fmt: skip
         self.borrow_ns += result["pause_ns"]
         return result
