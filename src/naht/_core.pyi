@@ -53,8 +53,9 @@ def commit(
     Checks: each `expected` address holds its bytes; no program counter, nor any word of a used
     stack, lies in a `quiet` half-open range (a return address may equal its end); no program
     counter lies in a `still` range; no register and no byte sequence in writable private memory
-    (at most `scan_limit` bytes are read) points into an `unreferenced` range. Writes happen in order, each atomically as
-    far as the tracer's death is concerned, and only when every check has passed.
+    (at most `scan_limit` bytes are read) points into an `unreferenced` range. Writes happen in
+    order, each atomically as far as the tracer's death is concerned, and only when every check has
+    passed. Threads that a certificate describes exactly are not scanned.
     """
 
 def call(

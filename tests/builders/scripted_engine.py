@@ -6,7 +6,9 @@ real engine does is in tests/contract and tests/live.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from naht.domain.process import ProcessKey, ProcessOutcome, ProcessState, ScannedProcess
 from naht.hotpatch.verified import VerifiedHotpatch

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from naht.live.native.reclaim import Range, without
+from naht.live.native.reclaim import without
+from naht.live.native.remote import Range
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from types import FrameType
 from typing import NamedTuple
 
@@ -73,7 +72,7 @@ def make_engine() -> Engine:
 
 
 def retry_policy(arguments: argparse.Namespace) -> RetryPolicy:
-    return replace(RetryPolicy(), attempts=arguments.attempts)
+    return RetryPolicy(attempts=arguments.attempts)
 
 
 def run_operation(

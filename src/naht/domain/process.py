@@ -5,22 +5,21 @@ Addresses are absolute in the target; times are nanoseconds; sizes are bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from naht.domain.build_id import BuildId
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessKey:
+class ProcessKey(msgspec.Struct, frozen=True):
     """A process, safe against PID reuse: `start_time` is field 22 of /proc/PID/stat (ticks)."""
 
     pid: int
     start_time: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedObject:
+class LoadedObject(msgspec.Struct, frozen=True):
     """One ELF object mapped in one process. `bias` is what to add to a link-time address."""
 
     build_id: BuildId
@@ -41,8 +40,7 @@ unloaded: its object is no longer mapped.
 orphan: memory taken by an apply that was cut short before its record was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class HotpatchInProcess:
+class HotpatchInProcess(msgspec.Struct, frozen=True):
     """A hotpatch as it is found in a process's own memory."""
 
     id: str  # "" for an orphan
@@ -59,8 +57,7 @@ class HotpatchInProcess:
     threads_in_old_code: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessState:
+class ProcessState(msgspec.Struct, frozen=True):
     key: ProcessKey
     command: str
     hotpatches: tuple[HotpatchInProcess, ...]
@@ -79,8 +76,7 @@ GOOD_OUTCOMES = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessOutcome:
+class ProcessOutcome(msgspec.Struct, frozen=True):
     """What one operation did to one process. `reason`, `cause` and `next_step` explain trouble."""
 
     key: ProcessKey
@@ -100,8 +96,7 @@ class ProcessOutcome:
     memory_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ScannedObject:
+class ScannedObject(msgspec.Struct, frozen=True):
     """An object in a live process, against the file on disk and against a given hotpatch."""
 
     object: LoadedObject
@@ -111,8 +106,7 @@ class ScannedObject:
     applied: tuple[str, ...]  # ids of hotpatches active on it
 
 
-@dataclass(frozen=True, slots=True)
-class ScannedProcess:
+class ScannedProcess(msgspec.Struct, frozen=True):
     key: ProcessKey
     command: str
     objects: tuple[ScannedObject, ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 from naht.domain.build_id import BuildId, build_id_from_bytes
 from naht.elf import constants as c
@@ -34,8 +35,7 @@ def malformed(what: str) -> HostileInputError:
     return HostileInputError(f"Malformed ELF: {what}.", "Get the file again from its source.")
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     index: int
     name: str
     type: int
@@ -49,8 +49,7 @@ class Section:
     entry_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     type: int
     flags: int
     offset: int
@@ -60,8 +59,7 @@ class Segment:
     alignment: int
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(msgspec.Struct, frozen=True):
     index: int
     name: str
     binding: int
@@ -72,8 +70,7 @@ class Symbol:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Relocation:
+class Relocation(msgspec.Struct, frozen=True):
     offset: int
     type: int
     symbol: int  # index into the symbol table that the relocation section links to

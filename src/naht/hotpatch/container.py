@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -25,8 +24,7 @@ MAX_MANIFEST_SIZE = 64 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date ZIP can say
 
 
-@dataclass(frozen=True)
-class HotpatchFile:
+class HotpatchFile(msgspec.Struct, frozen=True):
     """A well-formed hotpatch whose origin is still unknown. `digest` is that of the whole file."""
 
     manifest: Manifest

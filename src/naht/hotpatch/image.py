@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from naht.elf import constants as c
 from naht.elf.file import ElfFile, Section, Symbol
@@ -43,16 +44,14 @@ _KINDS: dict[int, Kind] = {
 _UNLOADED_TYPES = frozenset({c.SHT_NULL, c.SHT_PROGBITS, c.SHT_SYMTAB, c.SHT_STRTAB, c.SHT_RELA})
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRelocation:
+class ImageRelocation(msgspec.Struct, frozen=True):
     offset: int
     type: int
     symbol: str
     addend: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedSection:
+class LoadedSection(msgspec.Struct, frozen=True):
     """A section that goes into the process. `content` is empty for zero-filled data."""
 
     name: str
@@ -63,8 +62,7 @@ class LoadedSection:
     relocations: tuple[ImageRelocation, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """Where a symbol of the image lies: `section` is the name of a loaded section."""
 
     section: str
@@ -73,8 +71,7 @@ class Definition:
     is_function: bool
 
 
-@dataclass(frozen=True)
-class HotpatchImage:
+class HotpatchImage(msgspec.Struct, frozen=True):
     """`symbols` are the defined ones; each name in `undefined` has one binding in the manifest."""
 
     sections: tuple[LoadedSection, ...]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from naht.domain.process import ProcessKey, ProcessOutcome, ProcessState, ScannedProcess
 from naht.hotpatch.verified import VerifiedHotpatch
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True):
     """How often to look for a quiet moment, and how long to wait between looks (doubling)."""
 
     attempts: int = 12

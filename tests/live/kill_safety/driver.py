@@ -5,6 +5,7 @@ Usage: driver.py CORE apply|revert HOTPATCH PID
 
 from __future__ import annotations
 
+# ruff: noqa: PLC0415  (the core is exchanged before the engine is imported)
 import importlib.machinery
 import importlib.util
 import sys
@@ -24,7 +25,7 @@ def main(core: str, operation: str, hotpatch: str, pid: str) -> None:
     import naht
 
     install_core(core)
-    naht._core = sys.modules["naht._core"]  # type: ignore[attr-defined]
+    naht._core = sys.modules["naht._core"]
     from naht.hotpatch.container import read_hotpatch
     from naht.hotpatch.verified import accept_unsigned
     from naht.live.engine import RetryPolicy

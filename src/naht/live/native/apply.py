@@ -10,7 +10,8 @@ import errno
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.domain.process import LoadedObject
 from naht.elf.file import ElfFile
@@ -50,8 +51,7 @@ class PlaceTakenError(BusyError):
     """The target took the place itself between planning and mapping: plan again."""
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A hotpatch ready to be applied anywhere: its image is checked once."""
 
     hotpatch: VerifiedHotpatch
@@ -65,8 +65,7 @@ def prepare_hotpatch(hotpatch: VerifiedHotpatch) -> Prepared:
     return Prepared(hotpatch, image, check_image(elf, image))
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """What applying to one instance of the object came to."""
 
     already: bool = False

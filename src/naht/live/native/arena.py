@@ -7,7 +7,8 @@ is no room within reach of a 32-bit displacement, and takes no memory itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.errors import TargetRefusedError
 from naht.hotpatch.image import HotpatchImage, LoadedSection
@@ -23,15 +24,13 @@ GROWTH_ROOM = 1 << 30  # what the heap (upwards) and the stack (downwards) are l
 _REGION_OF = {"constant": "rodata", "code": "code", "data": "data"}
 
 
-@dataclass(frozen=True, slots=True)
-class RegionLayout:
+class RegionLayout(msgspec.Struct, frozen=True):
     kind: RegionKind
     offset: int  # from the arena's start; a multiple of the page size
     size: int  # whole pages
 
 
-@dataclass(frozen=True, slots=True)
-class ArenaLayout:
+class ArenaLayout(msgspec.Struct, frozen=True):
     """Regions side by side; `sections` and `stubs` are offsets from the arena's start."""
 
     regions: tuple[RegionLayout, ...]

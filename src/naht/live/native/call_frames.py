@@ -99,8 +99,16 @@ class _Walk:
         self.counters.append(counter)
         if len(self.counters) > MAX_FRAMES:
             raise doubtful("a chain without end")
-        called = self._tables.interrupted if frame.signal else self._tables.called
-        self.frame = called(counter)
+        self.frame = self._behind(frame, counter)
+
+    def _behind(self, frame: Frame, counter: int) -> Frame:
+        if frame.signal:
+            return self._tables.interrupted(counter)
+        caller = self._tables.called(counter)
+        # A handler is called by the kernel, which leaves the return from the signal on the stack.
+        if not caller.signal:
+            self._tables.check_call(caller, frame)
+        return caller
 
     # --- the machine that expressions see ---
 
@@ -167,14 +175,14 @@ class _Walk:
 
     def _restore(self, frame: Frame, cfa: int) -> None:
         """Undoes what the frame did to the registers that calls preserve."""
-        values, saved = self._values.copy(), self._saved.copy()
+        values, saved, own = self._values.copy(), self._saved.copy(), self._own.copy()
         for number in _KEPT:
             rule = frame.row.rules.get(number)
             if rule is None:
                 continue
             values.pop(number, None)
             saved.pop(number, None)
-            self._own.discard(number)
+            own.discard(number)
             if rule.how in (How.SAVED, How.SAVED_AT):
                 slot = self._slot(rule, cfa)
                 # Compilers leave the rule of a register standing that has been popped again.
@@ -184,7 +192,7 @@ class _Walk:
                 values[number] = cfa + rule.value & _MASK
             elif rule.how is How.REGISTER and rule.value in self._values:
                 values[number] = self.register(rule.value)
-        self._values, self._saved = values, saved
+        self._values, self._saved, self._own = values, saved, own
 
     def _slot(self, rule: Rule, cfa: int) -> int:
         """The address of the word that a rule names."""

@@ -19,7 +19,7 @@ from naht.live.native.loaded_elf import ADDRESS_SPACE
 RBX, RBP, RSP, R12, R13, R14, R15, RIP = 3, 6, 7, 12, 13, 14, 15, 16
 TRACKED = frozenset((RBX, RBP, RSP, R12, R13, R14, R15, RIP))
 
-MAX_ENTRY = 256 << 10  # bytes; the largest of Debian's libraries have a tenth of it
+MAX_ENTRY = 64 << 10  # bytes; the largest of Debian's programs have a third of it
 MAX_REMEMBERED = 32
 MAX_AUGMENTATION = 8
 
@@ -121,6 +121,10 @@ class Entry:
     end: int
     common: CommonEntry
     program: bytes
+
+    @property
+    def extent(self) -> range:
+        return range(self.start, self.end)
 
 
 def parse_common(content: bytes, address: int) -> CommonEntry:

@@ -8,7 +8,7 @@ evidence. It reads no memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 CALL_REACH = 7  # bytes of the longest call without a segment prefix
 AHEAD = 40  # bytes of code that are looked at from a counter on
@@ -27,10 +27,10 @@ def is_indirect_call(before: bytes) -> bool:
     )
 
 
-def call_target(before: bytes, counter: int) -> int | None:
-    """Where a direct call that ends at `counter` goes; None when it can't be a direct one."""
+def call_target(before: bytes, counter: int) -> int:
+    """Where a direct call that ends at `counter` goes; 0 when it can't be a direct one."""
     if before[-5] != 0xE8:
-        return None
+        return 0
     return counter + int.from_bytes(before[-4:], "little", signed=True)
 
 
@@ -56,6 +56,25 @@ def begins_stack(code: bytes) -> bool:
 
 def returns_from_signal(code: bytes) -> bool:
     return _SIGNAL_RETURN.match(code) is not None
+
+
+# --- jumps -------------------------------------------------------------------------------------
+# Found at any byte: too many, never too few.
+
+_INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")  # FF /4
+_LONG_JUMP = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
+_SHORT_JUMP = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
+
+
+def has_indirect_jump(code: bytes) -> bool:
+    return _INDIRECT_JUMP.search(code) is not None
+
+
+def jump_targets(code: bytes, start: int) -> Iterator[int]:
+    """Where direct jumps in the code at `start` may go; those out of it are of interest."""
+    for kind in (_LONG_JUMP, _SHORT_JUMP):
+        for found in kind.finditer(code):
+            yield start + found.end(1) + _displacement(found)
 
 
 # --- epilogues ---------------------------------------------------------------------------------

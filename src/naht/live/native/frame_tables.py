@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from naht.errors import HostileInputError
 from naht.live.native import code_sites
@@ -23,6 +24,8 @@ from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
 
 MAX_KNOWN = 1 << 16  # counters that are remembered
+MAX_FUNCTION = 256 << 10  # bytes that are searched for jumps
+MAX_JUMPS = 8  # functions on the way of a tail call
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,12 @@ class Frame:
     """What holds at one program counter."""
 
     row: Row
+    extent: range  # the code that its entry describes
     signal: bool  # made by the kernel: the frame behind it was interrupted, and called nothing
-    base: bool  # nothing called this
-    code: bytes  # from the counter on; only where the frame was interrupted
+    base: bool = False  # nothing called this
+    code: bytes = b""  # from the counter on; only where the frame was interrupted
+    target: int = 0  # of its call, where that may be a direct one
+    indirect: bool = False  # its call may be an indirect one
 
 
 class FrameTables:
@@ -50,6 +56,7 @@ class FrameTables:
         self._areas = sorted(areas, key=lambda area: area.start)
         self._interrupted: dict[int, Frame] = {}
         self._called: dict[int, Frame] = {}
+        self._reached: dict[tuple[int, range], bool] = {}
 
     def interrupted(self, counter: int) -> Frame:
         """The frame that stopped just before the instruction at `counter`."""
@@ -71,7 +78,7 @@ class FrameTables:
         if row.is_base:
             raise doubtful("a thread that has not begun yet, or is ending")
         code = self._memory.read_up_to(counter, min(code_sites.AHEAD, area.end - counter))
-        return Frame(row, entry.common.signal, False, code)
+        return Frame(row, entry.extent, entry.common.signal, code=code)
 
     def _find_called(self, counter: int) -> Frame:
         # A call may be the last instruction of its function: the counter is then another's.
@@ -81,22 +88,53 @@ class FrameTables:
         if entry.common.signal:
             if not code_sites.returns_from_signal(code):
                 raise doubtful("a signal frame without return from the signal")
-            return Frame(row, True, False, b"")
-        self._check_call(area, counter)
+            return Frame(row, entry.extent, True)
         if row.is_base and not code_sites.begins_stack(code):
             raise doubtful("an end that is not the beginning of a thread")
-        return Frame(row, False, row.is_base, b"")
-
-    def _check_call(self, area: Area, counter: int) -> None:
-        if counter - code_sites.CALL_REACH < area.start:
-            raise doubtful("a return address at the beginning of code")
         before = self._memory.read(counter - code_sites.CALL_REACH, code_sites.CALL_REACH)
         target = code_sites.call_target(before, counter)
-        if code_sites.is_indirect_call(before):
+        indirect = code_sites.is_indirect_call(before)
+        return Frame(row, entry.extent, False, row.is_base, b"", target, indirect)
+
+    def check_call(self, caller: Frame, callee: Frame) -> None:
+        """Refuses when what the caller called cannot have led to the callee."""
+        if caller.indirect:
             return
-        if target is None:
-            raise doubtful("a return address behind no call")
-        self._area(target)
+        key = caller.target, callee.extent
+        if key not in self._reached:
+            _make_room(self._reached)
+            self._reached[key] = bool(caller.target) and self._leads_to(*key)
+        if not self._reached[key]:
+            raise doubtful("a return address behind no call, or behind another one")
+
+    def _leads_to(self, target: int, callee: range) -> bool:
+        """Whether code entered at `target` can come into `callee` by jumps: a tail call, a part
+        of a function that lies elsewhere, a linkage stub."""
+        pending, seen = [target], set[int]()
+        while pending and len(seen) < MAX_JUMPS:
+            at = pending.pop(0)
+            if at in callee:
+                return True
+            extent = self._row(self._area(at), at)[0].extent
+            if extent.start in seen or len(extent) > MAX_FUNCTION:
+                continue
+            seen.add(extent.start)
+            code = self._memory.read(extent.start, len(extent))
+            if code_sites.has_indirect_jump(code):
+                return True
+            for goal in code_sites.jump_targets(code, extent.start):
+                if goal in callee:
+                    return True
+                if goal not in extent and self._begins_function(goal):
+                    pending.append(goal)
+        return False
+
+    def _begins_function(self, address: int) -> bool:
+        try:
+            area = self._area(address)
+            return self._reader.entry(area, address).start == address
+        except HostileInputError:
+            return False
 
     def _row(self, area: Area, address: int) -> tuple[Entry, Row]:
         entry = self._reader.entry(area, address)
@@ -121,6 +159,6 @@ def _elves(memory: TargetMemory, maps: Sequence[Mapping]) -> Iterator[LoadedElf]
                 continue
 
 
-def _make_room(known: dict[int, Frame]) -> None:
+def _make_room(known: dict[Any, Any]) -> None:
     if len(known) >= MAX_KNOWN:
         known.clear()

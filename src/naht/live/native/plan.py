@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -44,8 +43,7 @@ from naht.live.native.switching import (
 HOOK_STUBS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class HookAddresses:
+class HookAddresses(msgspec.Struct, frozen=True):
     """Stubs that call a hook and store its result; 0 where there is no hook."""
 
     pre_apply: int
@@ -54,8 +52,7 @@ class HookAddresses:
     result: int
 
 
-@dataclass(frozen=True)
-class ApplyPlan:
+class ApplyPlan(msgspec.Struct, frozen=True):
     """`payload` says where each region goes, `contents` what goes there."""
 
     payload: Payload
@@ -65,8 +62,7 @@ class ApplyPlan:
     hooks: HookAddresses
 
 
-@dataclass(frozen=True)
-class PlanInput:
+class PlanInput(msgspec.Struct, frozen=True):
     """What was read: the image and its manifest, one instance of the object, its active records."""
 
     manifest: Manifest

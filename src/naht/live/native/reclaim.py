@@ -8,7 +8,8 @@ runs at the end of a revert and on every later visit to the process.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from naht.errors import BusyError, NahtError, TargetGoneError
 from naht.live.native import record as records

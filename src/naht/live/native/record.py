@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -95,8 +94,7 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     engine: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     address: int
     state: int
     unwind: int  # one of UNWIND_…: what is known of its registration with the unwinder

@@ -10,8 +10,9 @@ import errno
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from naht import _core
 from naht.domain.process import ProcessKey
@@ -43,8 +44,7 @@ Range = tuple[int, int]
 Write = tuple[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One commit, planned: what must hold, what is written, and who must be elsewhere."""
 
     expected: Sequence[Write]

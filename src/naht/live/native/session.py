@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import struct
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from naht.errors import BusyError, TargetRefusedError, ToolError
 from naht.live.engine import RetryPolicy
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from naht._core import CommitResult  # a shape, which the compiled module does not carry
 
 
-@dataclass
-class Session:
+class Session(msgspec.Struct):
     memory: TargetMemory
     remote: Remote
     retry: RetryPolicy
-    names: dict[Range, str] = field(default_factory=dict)  # code range → function, for messages
-    notes: list[str] = field(default_factory=list)
+    names: dict[Range, str] = msgspec.field(
+        default_factory=dict
+    )  # code range → function, for messages
+    notes: list[str] = msgspec.field(default_factory=list)
     pause_ns: int = 0
     threads: int = 0
     attempts: int = 0

@@ -8,7 +8,8 @@ Either way every function runs what it ran a moment ago, so no quiet moment is n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.domain.process import LoadedObject
 from naht.errors import HostileInputError, TargetRefusedError
@@ -20,8 +21,7 @@ from naht.live.native.session import Session, entry_range, state_expected, state
 from naht.live.native.switching import JUMP_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class EntryState:
+class EntryState(msgspec.Struct, frozen=True):
     """One entry as it is, and what it may be: `before`, `between` (maybe b""), `after`."""
 
     address: int

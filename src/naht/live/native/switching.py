@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.errors import TargetRefusedError
 from naht.live.native.arena import STUB_SIZE
@@ -19,8 +20,7 @@ from naht.live.native.linking import jump_bytes
 JUMP_SIZE = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One entry to change. A way of 0 means that this behaviour has no address of its own."""
 
     name: str
@@ -36,8 +36,7 @@ class Entry:
         return bool(self.old_way and self.new_way)
 
 
-@dataclass(frozen=True, slots=True)
-class Switching:
+class Switching(msgspec.Struct, frozen=True):
     """`between` holds, for each entry, the jump to its trampoline, or b"" where there is none."""
 
     entries: tuple[Entry, ...]
@@ -102,8 +101,7 @@ def _choose_pivot(entries: Sequence[Entry]) -> Entry:
     return candidates[0]
 
 
-@dataclass(frozen=True, slots=True)
-class PivotTest:
+class PivotTest(msgspec.Struct, frozen=True):
     """The pivot has switched when the four bytes at `address` are `value`."""
 
     address: int
