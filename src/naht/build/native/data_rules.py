@@ -42,6 +42,8 @@ def judge_data(
     """Every named datum, then the sections that have no names."""
     for unit in units:
         changed = constants[unit.pair.source]
+        if unit.exact.identical and not changed:
+            continue
         for new in unit.exact.new.view.data.values():
             if _is_ordinary(unit.exact.new.view, new):
                 _judge_datum(unit, new, changed, old, refusals)

@@ -7,19 +7,18 @@ asked for, since the builder itself compiled it with `-g`.
 from __future__ import annotations
 
 import io
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
-from naht.build.native.relocatable import Named, Relocatable
-from naht.elf import constants as c
-from naht.elf.file import ElfFile
+from naht.build.native.relocatable import FIELD_SIZE, Named, Relocatable
+from naht.elf.file import Relocation
 from naht.errors import ToolError
 
+Read = TypeVar("Read")
 Entry = Any  # elftools.dwarf.die.DIE, which has no types
 
 SHF_COMPRESSED = 0x800
@@ -39,41 +38,50 @@ class DebugInfo:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
+        """All entries, each of which knows its parent."""
+        return self._guarded(lambda: tuple(self._entries()))
+
+    @cached_property
+    def compilation_directory(self) -> str:
+        units = self._guarded(lambda: [unit.get_top_DIE() for unit in self._units()])
+        return next((text(unit, "DW_AT_comp_dir") for unit in units), "")
+
+    def _guarded(self, read: Callable[[], Read]) -> Read:
         try:
-            return tuple(self._read())
-        except (ELFError, DWARFError, ValueError, KeyError, IndexError,
-                AttributeError, struct.error) as error:  # fmt: skip
+            return read()
+        except (ELFError, DWARFError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise ToolError(
                 f"The debug information of {self.view.path} can't be read: {error}.",
                 "Build with a compiler that writes DWARF 4 or 5 (gcc 8+, clang 10+).",
             ) from error
 
-    def _read(self) -> Iterator[Entry]:
-        elf = ELFFile(io.BytesIO(without_tls_relocations(self.view.elf)))
-        if not elf.has_dwarf_info(strict=True):
-            return
-        for unit in elf.get_dwarf_info(relocate_dwarf_sections=True).iter_CUs():
+    def _entries(self) -> Iterator[Entry]:
+        for unit in self._units():
             for entry in unit.iter_DIEs():
                 if not entry.is_null():
                     yield entry
 
+    def _units(self) -> Iterator[Entry]:
+        elf = ELFFile(io.BytesIO(self._relocated()))
+        if elf.has_dwarf_info(strict=True):
+            yield from elf.get_dwarf_info(relocate_dwarf_sections=False).iter_CUs()
+
     def _relocated(self) -> bytes:
         """The file with offsets between debug sections filled in. pyelftools would do so, but
-        gives up on the relocations of thread-local variables."""
-        image = bytearray(self.view.elf.data)
-        symbols = self.view.elf.symbols
-        for section in self.view.elf.sections:
+        slowly, and gives up on the relocations of thread-local variables."""
+        elf = self.view.elf
+        image = bytearray(elf.data)
+        for section in elf.sections:
             if section.name.startswith(".debug_") and not section.flags & SHF_COMPRESSED:
-                for reference in self.view.references(section.index):
-                    value = symbols[reference.relocation.symbol].value + reference.relocation.addend
-                    at, size = section.offset + reference.field, reference.size
-                    image[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
+                for relocation in elf.relocations_by_section.get(section.index, ()):
+                    value = elf.symbols[relocation.symbol].value + relocation.addend
+                    at, size = (
+                        section.offset + relocation.offset,
+                        FIELD_SIZE.get(relocation.type, 4),
+                    )
+                    if relocation.offset + size <= section.size:
+                        image[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
         return bytes(image)
-
-    @cached_property
-    def compilation_directory(self) -> str:
-        units = (e for e in self.entries if e.tag == "DW_TAG_compile_unit")
-        return next((text(e, "DW_AT_comp_dir") for e in units), "")
 
     @cached_property
     def static_scopes(self) -> dict[str, str]:
@@ -104,33 +112,18 @@ class DebugInfo:
             return ""
         if location.value[0] != DW_OP_ADDR:
             return ""
-        return self._address_names.get(location.offset + 2, "")  # 1 length byte, 1 opcode
+        return self._symbol_at(location.offset + 2)  # 1 length byte, 1 opcode
+
+    def _symbol_at(self, offset: int) -> str:
+        relocation = self._addresses.get(offset)
+        target = self.view.target(relocation, relocation.addend) if relocation else None
+        return target.symbol.name if isinstance(target, Named) else ""
 
     @cached_property
-    def _address_names(self) -> dict[int, str]:
+    def _addresses(self) -> dict[int, Relocation]:
         section = self.view.elf.section_by_name.get(".debug_info")
-        if section is None:
-            return {}
-        return {
-            r.field: r.target.symbol.name
-            for r in self.view.references(section.index)
-            if isinstance(r.target, Named)
-        }
-
-
-def without_tls_relocations(elf: ElfFile) -> bytes:
-    """The object with the offsets of thread-local variables in its debug sections left at 0.
-
-    pyelftools refuses these relocations; nobody here asks where in its block such a variable is.
-    """
-    data = bytearray(elf.data)
-    for section in elf.sections:
-        if section.type == c.SHT_RELA and section.name.startswith(".rela.debug_"):
-            for entry in range(section.offset, section.offset + section.size, section.entry_size):
-                (kind,) = struct.unpack_from("<I", data, entry + 8)
-                if kind in (c.R_X86_64_DTPOFF32, c.R_X86_64_DTPOFF64):
-                    struct.pack_into("<I", data, entry + 8, c.R_X86_64_NONE)
-    return bytes(data)
+        relocations = self.view.elf.relocations_by_section
+        return {r.offset: r for r in relocations.get(section.index, ())} if section else {}
 
 
 def text(entry: Entry, attribute: str) -> str:

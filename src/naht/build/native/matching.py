@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from naht.build.native.debug_info import DebugInfo
 from naht.build.native.meaning import Meanings, cold_parts
 from naht.build.native.names import cold_parent, family, stem
-from naht.build.native.relocatable import Definition, Relocatable
+from naht.build.native.relocatable import Definition, Named, Relocatable
 from naht.elf import constants as c
 
 
@@ -24,6 +25,20 @@ class Side:
 
     view: Relocatable
     debug: DebugInfo
+
+    @cached_property
+    def users(self) -> dict[str, frozenset[str]]:
+        """Local datum → stems of the functions that refer to it."""
+        users: dict[str, set[str]] = {}
+        for function in self.view.functions.values():
+            for reference in self.view.references_of(function):
+                if (
+                    isinstance(reference.target, Named)
+                    and reference.target.symbol.type != c.STT_FUNC
+                ):
+                    named = reference.target.symbol.name
+                    users.setdefault(named, set()).add(stem(function.name))
+        return {name: frozenset(stems) for name, stems in users.items()}
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,28 @@ class Matching:
 
 
 def match(old: Side, new: Side) -> Matching:
+    if identical(old.view, new.view):
+        local = [*new.view.functions.values(), *new.view.data.values()]
+        return Matching({d.name: d.name for d in local if d.is_local}, ())
     functions = {**_changed_linkage(old.view, new.view), **_match_functions(old.view, new.view)}
     constants = _match_constants(old.view, new.view)
     variables, ambiguous = _match_variables(old, new)
     cold = _match_cold(old.view, new.view, functions)
     return Matching({**functions, **cold, **constants, **variables}, ambiguous)
+
+
+def identical(old: Relocatable, new: Relocatable) -> bool:
+    """The same symbols, code, data and relocations, whatever the debug information says."""
+    return old.elf.symbols == new.elf.symbols and _loaded(old) == _loaded(new)
+
+
+def _loaded(view: Relocatable) -> list[tuple[object, ...]]:
+    return [
+        (section.index, section.name, section.type, section.flags, section.size,
+         view.elf.section_bytes(section), view.elf.relocations_by_section.get(section.index))
+        for section in view.elf.sections
+        if section.flags & c.SHF_ALLOC
+    ]  # fmt: skip
 
 
 def _match_functions(old: Relocatable, new: Relocatable) -> dict[str, str]:
@@ -124,6 +156,7 @@ def _match_variables(old: Side, new: Side) -> tuple[dict[str, str], tuple[str, .
     plain_old = {d.name for d in old_data if "." not in d.name}
     plain_new = {d.name for d in new_data if "." not in d.name}
     pairs = {name: name for name in plain_new & plain_old}
+    pairs |= _sole_pairs(old, new, old_data, new_data)
     ambiguous: list[str] = []
     olds = _scoped(old, [d for d in old_data if d.name not in pairs.values()])
     news = _scoped(new, [d for d in new_data if d.name not in pairs])
@@ -137,6 +170,29 @@ def _match_variables(old: Side, new: Side) -> tuple[dict[str, str], tuple[str, .
         olds, [n for names in news.values() for n in names if n not in pairs]
     )
     return pairs, tuple(dict.fromkeys(ambiguous))
+
+
+def _sole_pairs(
+    old: Side, new: Side, old_data: list[Definition], new_data: list[Definition]
+) -> dict[str, str]:
+    """The only static locals of a name, used by the same functions: no need to ask the debug
+    information, which takes long to read."""
+    olds, news = _by_variable(old_data), _by_variable(new_data)
+    pairs = {}
+    for variable in olds.keys() & news.keys():
+        if len(olds[variable]) == len(news[variable]) == 1:
+            before, after = olds[variable][0], news[variable][0]
+            users = old.users.get(before)
+            if users and users == new.users.get(after):
+                pairs[after] = before
+    return pairs
+
+
+def _by_variable(data: list[Definition]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for datum in data:
+        found.setdefault(_variable(datum.name), []).append(datum.name)
+    return found
 
 
 def _perhaps_moved(olds: dict[tuple[str, str], list[str]], news: list[str]) -> Iterable[str]:
@@ -159,22 +215,11 @@ def _scope(side: Side, name: str) -> str:
     """The function of a static local that only says `variable.7`: GCC's."""
     if name in side.debug.static_scopes:
         return side.debug.static_scopes[name]
-    return " ".join(sorted(_users(side.view).get(name, ())))
+    return " ".join(sorted(side.users.get(name, ())))
 
 
 def _variable(name: str) -> str:
     return stem(name).rpartition(".")[2]
-
-
-def _users(view: Relocatable) -> dict[str, set[str]]:
-    """Datum → stems of the functions that refer to it."""
-    users: dict[str, set[str]] = {}
-    for function in view.functions.values():
-        for reference in view.references_of(function):
-            symbol = getattr(reference.target, "symbol", None)
-            if symbol is not None:
-                users.setdefault(symbol.name, set()).add(stem(function.name))
-    return users
 
 
 def _local_functions(view: Relocatable) -> list[Definition]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from naht.build.compile_pair import Unit, UnitPair
 from naht.build.native.debug_info import DebugInfo
-from naht.build.native.matching import Matching, Side, is_read_only, match
+from naht.build.native.matching import Matching, Side, identical, is_read_only, match
 from naht.build.native.meaning import Meaning, Meanings, cold_parts, symbols_in
 from naht.build.native.names import cold_parent
 from naht.build.native.relocatable import Definition, Named, Relocatable
@@ -39,6 +39,10 @@ class Comparison:
     ) -> None:  # fmt: skip
         self.old, self.new = old, new
         self._old_path, self._new_path = old_path, new_path
+
+    @cached_property
+    def identical(self) -> bool:
+        return identical(self.old.view, self.new.view)
 
     @cached_property
     def matching(self) -> Matching:
@@ -82,6 +86,8 @@ class Comparison:
     @cached_property
     def different_functions(self) -> frozenset[str]:
         """New names of functions whose own code differs."""
+        if self.identical:
+            return frozenset()
         return frozenset(p.new for p in self.function_pairs if self._differs(p))
 
     def _differs(self, pair: FunctionPair) -> bool:
@@ -184,6 +190,8 @@ class UnitComparison:
     @cached_property
     def different_constants(self) -> frozenset[str]:
         """Identities (old names) of constants whose own content differs."""
+        if self.exact.identical:
+            return frozenset()
         return frozenset(
             old for old, new in self.constant_pairs if not self.is_same_datum(old, new)
         )
