@@ -79,6 +79,7 @@ def sources(text: str, **values: tuple[str, str]) -> tuple[str, str]:
 LINKS = {
     "lazy": ("-Wl,-z,lazy",),
     "now": ("-Wl,-z,now",),
+    "ibt": ("-Wl,-z,ibtplt", "-Wl,-z,lazy"),
     "symbolic": ("-Wl,-Bsymbolic",),
 }
 COMPILERS = {
