@@ -23,7 +23,7 @@ MAX_ENTRY = 64 << 10  # bytes; the largest of Debian's programs have a third of 
 MAX_REMEMBERED = 32
 MAX_AUGMENTATION = 8
 
-PCREL, DATAREL, INDIRECT, OMIT = 0x10, 0x30, 0x80, 0xFF
+PCREL, ALIGNED, INDIRECT, OMIT = 0x10, 0x50, 0x80, 0xFF  # DW_EH_PE_*
 _FORMS = {0x0: 8, 0x2: 2, 0x3: 4, 0x4: 8, 0xA: 2, 0xB: 4, 0xC: 8}  # DW_EH_PE_*: bytes
 _SIGNED_FORM = 0x8
 
@@ -166,8 +166,15 @@ def _augmentation_data(cursor: Cursor, augmentation: str) -> int:
         elif letter == "L":
             data.take(1)
         elif letter == "P":  # the personality routine, of no use here
-            data.value(data.unsigned(1) & 0x0F)
+            _skip_pointer(data)
     return encoding
+
+
+def _skip_pointer(data: Cursor) -> None:
+    encoding = data.unsigned(1)
+    if encoding & 0x70 == ALIGNED:
+        raise doubtful("an aligned pointer")
+    data.value(encoding & 0x0F)
 
 
 def parse_entry(content: bytes, address: int, common: CommonEntry) -> Entry:
