@@ -490,3 +490,29 @@ def test_displaced_calls_return_into_the_old_function(
     assert entry.displaced
     result = run_patched(library, hotpatch, "answer", 3, 7)
     assert result == {"before": [3, -7], "after": [4, -7], "displaced": [[3, -7]]}
+
+
+SCOPE = r"""
+KEPT long case_state = 5;
+OPENED long case_other = 7;
+KEPT const long case_table[3] = {1, 2, 3};
+KEPT __attribute__((noinline)) long case_step(long n) { return ++case_state + n; }
+long answer(long n) { case_other += n; return VALUE; }
+"""
+
+
+@pytest.mark.parametrize("visibility", ["", '__attribute__((visibility("hidden")))'])
+def test_variables_that_become_static_or_global_stay_the_same(
+    tmp_path: Path, visibility: str
+) -> None:
+    value = (
+        "case_step(n) + case_other + case_table[n % 3]",
+        "case_step(n) * 1000 + case_other + case_table[n % 3] * 100000",
+    )
+    old, new = sources(SCOPE, KEPT=(visibility, "static"), OPENED=("static", ""), VALUE=value)
+    _, library, hotpatch = make(
+        tmp_path, Recipe({"a.c": old}, {"a.c": new}), ("answer", "case_step")
+    )
+    result = run_patched(library, hotpatch, "answer", 1, 2)
+    assert result["before"] == [7 + 8 + 2, 9 + 10 + 3]
+    assert result["after"] == [9 * 1000 + 11 + 200000, 11 * 1000 + 13 + 300000]

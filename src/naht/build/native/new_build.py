@@ -34,8 +34,15 @@ class NewBuild:
         return self._files[path]
 
     def old_name(self, unit: UnitPair, name: str) -> str | None:
-        """What a local symbol of the new unit is in the old one; None when it is new."""
-        return self.changes.matched.get(unit, {}).get(name)
+        """What a local symbol of the new unit is in the old one; None when it is new.
+
+        The change set pairs locals; a global that became static is still the same thing.
+        """
+        if matched := self.changes.matched.get(unit, {}).get(name):
+            return matched
+        old = self.old_file(unit)
+        definition = (old.functions.get(name) or old.data.get(name)) if old else None
+        return name if definition and not definition.is_local else None
 
     def definition(self, unit: UnitPair, name: str) -> Definition | None:
         file = self.file(unit)
