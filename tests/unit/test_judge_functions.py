@@ -389,6 +389,16 @@ def test_an_inline_function_of_two_units_is_changed_once(tmp_path: Path) -> None
     assert [(f.name, f.unit.source) for f in changes.functions] == [("_ZN1S1fEi", "a.cc")]
 
 
+def test_a_weak_function_that_a_strong_one_replaced_does_not_count(tmp_path: Path) -> None:
+    weak = "__attribute__((weak)) int policy(int n) { return n * 3 + 777; } "
+    weak += "int api(int n) { return policy(n) * 7 + 1000; }"
+    recipe = Recipe(
+        {"a.c": weak}, {"a.c": weak.replace("n * 3", "n * 5").replace("1000", "2000")},
+        shared={"b.c": "int policy(int n) { return n / 9; }"},
+    )  # fmt: skip
+    assert included(judged(tmp_path, recipe)) == {"api": "changed"}
+
+
 # ---- hooks and switches ----
 
 

@@ -173,6 +173,13 @@ def test_the_type_of_a_variable_counts_and_not_only_its_size(tmp_path: Path) -> 
     assert (error.reason, "shared" in error.cause) == ("data-resized", True)
 
 
+def test_a_constant_table_may_grow(tmp_path: Path) -> None:
+    for compiler in ("gcc", "clang"):
+        old = "static const long t[] = {1, 2}; long get(unsigned n) { return n < %d ? t[n] : 0; }"
+        recipe = one_file(old % 2, old.replace("2}", "2, 3}") % 3, compiler=compiler)
+        assert included(judged(tmp_path / compiler, recipe)) == {"get": "changed"}
+
+
 def test_a_changed_exported_constant_is_refused(tmp_path: Path) -> None:
     recipe = one_file("const int t[] = {1, 2}; " + OLD_API, "const int t[] = {1, 3}; " + NEW_API)
     assert refused(tmp_path, recipe).reason == "constant-exported"
@@ -426,6 +433,16 @@ def test_another_layout_is_refused_by_section(tmp_path: Path) -> None:
         judge(pair, JudgeOptions())
     assert caught.value.reason == "running-differs"
     assert ".text is at" in caught.value.cause
+
+
+def test_code_that_is_not_where_the_map_says_is_refused(tmp_path: Path) -> None:
+    pair = server(tmp_path)
+    key = next(k for k in pair.old_link.placements if k[1] == ".text" and k[0].name == "case.o")
+    (place,) = pair.old_link.placements[key]
+    moved = {**pair.old_link.placements, key: (replace(place, address=place.address + 16),)}
+    with pytest.raises(BuildRefusedError) as caught:
+        judge(replace(pair, old_link=replace(pair.old_link, placements=moved)), JudgeOptions())
+    assert caught.value.reason == "placement-wrong"
 
 
 def test_a_binary_without_build_id_is_refused(tmp_path: Path) -> None:

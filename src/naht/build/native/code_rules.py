@@ -28,6 +28,7 @@ def judge_code(included: Inclusion, old: OldCode, refusals: Refusals) -> None:
         functions = [f for f in included.in_order() if f.unit is unit.pair]
         changed = [f for f in functions if f.change == "changed"]
         _judge_names(unit, old, refusals)
+        _judge_places(unit, changed, old, refusals)
         _judge_forms(unit, {f.old_name for f in changed}, old, refusals)
         judge_signatures(unit, frozenset(f.name for f in changed), old.link, refusals)
         landings = Landings(old.plain(unit))
@@ -74,6 +75,22 @@ def _judge_names(unit: UnitComparison, old: OldCode, refusals: Refusals) -> None
             "Link the source files one by one, without `ld -r`.",
             where=unit.pair.source,
         )
+
+
+def _judge_places(
+    unit: UnitComparison, changed: list[IncludedFunction], old: OldCode, refusals: Refusals
+) -> None:
+    """Whether the linked object has the old code where the link map says."""
+    for function in changed:
+        for name in (function.old_name, *function.old_cold):
+            if not old.is_where_it_should_be(unit, name):
+                refusals.add(
+                    "placement-wrong",
+                    f"The linked object has other code at the place of {name} than "
+                    f"{unit.pair.source} was compiled to.",
+                    "Link without tools that rewrite code afterwards (bolt, objcopy, prelink).",
+                    where=unit.pair.source,
+                )
 
 
 def _judge_forms(unit: UnitComparison, changed: set[str], old: OldCode, refusals: Refusals) -> None:

@@ -88,11 +88,22 @@ class DebugInfo:
         """Symbol of a function's static variable → the function, as the source names it."""
         scopes = {}
         for entry in self.entries:
-            if entry.tag == "DW_TAG_variable" and (symbol := self._symbol_of(entry)):
+            if entry.tag == "DW_TAG_variable" and (symbol := self.symbol_of(entry)):
                 function = enclosing(entry, "DW_TAG_subprogram")
                 if function is not None:
                     scopes[symbol] = function_name(function)
         return scopes
+
+    @cached_property
+    def inlined(self) -> dict[str, frozenset[str]]:
+        """Function → the functions that were inlined into it, at any depth."""
+        found: dict[str, set[str]] = {}
+        for entry in self.entries:
+            if entry.tag == "DW_TAG_inlined_subroutine":
+                holder = enclosing(entry, "DW_TAG_subprogram")
+                if holder is not None:
+                    found.setdefault(function_name(holder), set()).add(function_name(entry))
+        return {name: frozenset(names) for name, names in found.items()}
 
     def is_static(self, entry: Entry) -> bool:
         """A variable with one place for the whole run, that this object defines."""
@@ -105,7 +116,7 @@ class DebugInfo:
             DW_OP_GNU_PUSH_TLS_ADDRESS,
         )
 
-    def _symbol_of(self, entry: Entry) -> str:
+    def symbol_of(self, entry: Entry) -> str:
         """The symbol whose address is the location of a variable."""
         location = entry.attributes.get("DW_AT_location")
         if location is None or location.form != "DW_FORM_exprloc" or not location.value:

@@ -19,6 +19,8 @@ from naht.build.native.debug_info import (
     qualified_name,
     text,
 )
+from naht.build.native.names import stem
+from naht.elf import constants as c
 
 Description = tuple[object, ...]
 
@@ -68,7 +70,7 @@ def changed_records(old: DebugInfo, new: DebugInfo) -> Iterator[tuple[str, str]]
 
 
 def changed_variables(old: DebugInfo, new: DebugInfo) -> Iterator[str]:
-    """Names of static and global variables whose type changed."""
+    """Names of static and global variables whose type changed; constants are judged by content."""
     olds, news = _variables(old), _variables(new)
     for name in sorted(olds.keys() & news.keys()):
         if olds[name] != news[name]:
@@ -214,10 +216,19 @@ def _signature(entry: Entry, depth: int) -> Description:
 def _variables(debug: DebugInfo) -> dict[str, frozenset[Description]]:
     found: dict[str, set[Description]] = {}
     for entry in debug.entries:
-        if entry.tag == "DW_TAG_variable" and debug.is_static(entry):
+        if entry.tag == "DW_TAG_variable" and debug.is_static(entry) and _is_writable(debug, entry):
             described = describe(follow(entry, "DW_AT_type"), 0)
             found.setdefault(qualified_name(entry), set()).add(described)
     return {name: frozenset(same) for name, same in found.items()}
+
+
+def _is_writable(debug: DebugInfo, entry: Entry) -> bool:
+    """As far as the symbols tell; what has none is taken for writable."""
+    view, name = debug.view, debug.symbol_of(entry) or function_name(entry)
+    found = [d for d in view.data.values() if name in (d.name, stem(d.name).rpartition(".")[2])]
+    return not found or any(
+        d.section == c.SHN_COMMON or not view.is_read_only(d.section) for d in found
+    )
 
 
 def _difference(old: frozenset[Record], new: frozenset[Record]) -> str:

@@ -13,6 +13,14 @@ from naht.build.native.relocatable import SPECIAL_SECTIONS, Definition, Relocata
 from naht.build.native.unit import UnitComparison
 from naht.elf import constants as c
 
+# How far the linker may rewrite around a field when it relaxes it (x86-64 psABI, appendix B, and
+# the TLS transitions of "ELF Handling For Thread-Local Storage"): bytes before, bytes after
+REWRITTEN = {
+    c.R_X86_64_GOTPCREL: (3, 4), c.R_X86_64_GOTPCRELX: (3, 4), c.R_X86_64_REX_GOTPCRELX: (3, 4),
+    c.R_X86_64_GOTTPOFF: (3, 4), c.R_X86_64_TLSGD: (4, 12), c.R_X86_64_TLSLD: (3, 10),
+    c.R_X86_64_GOTPC32_TLSDESC: (3, 4), c.R_X86_64_TLSDESC_CALL: (0, 2),
+}  # fmt: skip
+
 
 class OldCode:
     def __init__(self, link: LinkedView, unchanged: tuple[Path, ...]) -> None:
@@ -55,7 +63,7 @@ class OldCode:
         if definition is None:
             return True
         address = self.address(unit, name)
-        if address is None or definition.is_local or definition.symbol.type == c.STT_TLS:
+        if address is None or definition.symbol.binding != c.STB_WEAK:
             return address is not None
         return self._global_addresses.get(name, address) == address
 
@@ -69,3 +77,18 @@ class OldCode:
 
     def code(self, address: int, size: int) -> bytes:
         return self.link.elf.read_address(address, size)
+
+    def is_where_it_should_be(self, unit: UnitComparison, name: str) -> bool:
+        """The linked code is the plain object's, but for what the linker fills in."""
+        function, address = self.function(unit, name), self.address(unit, name)
+        if function is None or address is None:
+            return True  # refused elsewhere
+        plain = self.plain(unit)
+        mine = bytearray(plain.definition_bytes(function))
+        linked = bytearray(self.code(address, function.size))
+        for reference in plain.references_of(function):
+            before, after = REWRITTEN.get(reference.type, (0, reference.size))
+            low = max(reference.field - before - function.offset, 0)
+            high = min(reference.field + after - function.offset, function.size)
+            mine[low:high] = linked[low:high]
+        return mine == linked
