@@ -18,6 +18,7 @@ from tests.programs.patching import (
     Snapshot,
     apply,
     assert_active,
+    assert_as_before,
     assert_outcome,
     hotpatches_in,
     revert,
@@ -110,7 +111,7 @@ def test_functions_that_must_agree_never_mix(rounds: int, tmp_path: Path, driver
         target.assert_beating()
         assert_outcome(apply(hotpatch, target), "applied")
         revert_and_reclaim(target)
-        assert Snapshot.of(target, trees.running_object) == before
+        assert_as_before(before, target, trees.running_object)
         assert target.quit() == 0
 
 
@@ -128,7 +129,7 @@ def test_a_function_that_never_returns_is_named_when_all_must_be_quiet(
         assert outcome.outcome == "busy"
         assert "work_for_ever" in outcome.cause
         assert str(looping) in outcome.cause
-        assert Snapshot.of(target, trees.running_object) == before
+        assert_as_before(before, target, trees.running_object)
         assert hotpatches_in(target.pid) == ()
         assert_behaves(target, trees.case, "old")
         assert target.quit() == 0
@@ -189,7 +190,7 @@ def test_a_higher_level_replaces_a_lower_one_in_one_step(tmp_path: Path, drivers
         assert two_answers(target) == ("11", "11")
         while hotpatches_in(target.pid):
             revert(target, hotpatch_id="level-2")
-        assert Snapshot.of(target, trees.running_object) == before
+        assert_as_before(before, target, trees.running_object)
         assert target.quit() == 0
 
 
@@ -231,7 +232,7 @@ def test_hooks_run_and_the_first_can_say_no(tmp_path: Path, drivers: Path) -> No
         assert target.ask("forbid") == "forbidden"
         outcome = apply(hotpatch, target)
         assert (outcome.outcome, outcome.reason) == ("refused", "pre-apply-hook")
-        assert Snapshot.of(target, trees.running_object) == before
+        assert_as_before(before, target, trees.running_object)
         assert_behaves(target, trees.case, "old")
 
         assert target.ask("allow") == "allowed"
@@ -253,7 +254,7 @@ def test_process_of_another_build_is_refused(tmp_path: Path, drivers: Path) -> N
         outcome = apply(hotpatch, target)
         assert (outcome.outcome, outcome.reason) == ("refused", "wrong-build-id")
         assert image_of(hotpatch).target.build_id in outcome.cause
-        assert Snapshot.of(target, trees.built_new / "target") == before
+        assert_as_before(before, target, trees.built_new / "target")
         assert target.quit() == 0
 
 
@@ -271,7 +272,7 @@ def test_code_that_somebody_else_changed_is_refused_with_its_address(
         outcome = apply(hotpatch, target)
         assert (outcome.outcome, outcome.reason) == ("refused", "altered-code")
         assert f"{address:#x}" in outcome.cause
-        assert Snapshot.of(target, trees.running_object) == before
+        assert_as_before(before, target, trees.running_object)
 
         poke(target.pid, address, original)
         assert_outcome(apply(hotpatch, target), "applied")
@@ -317,7 +318,7 @@ def test_many_threads(threads: int, nap: int, tmp_path: Path, drivers: Path) -> 
         target.assert_not_traced()
         revert_and_reclaim(target)
         assert_behaves(target, trees.case, "old")
-        assert Snapshot.of(target, trees.running_object) == before
+        assert_as_before(before, target, trees.running_object)
         assert target.quit() == 0
 
 

@@ -29,6 +29,7 @@ from tests.programs.patching import (
     Snapshot,
     apply,
     assert_active,
+    assert_as_before,
     assert_outcome,
     hotpatches_in,
     revert,
@@ -81,7 +82,7 @@ def assert_refused_untouched(
     outcome = apply(hotpatch, target, retry=ONE_LOOK)
     assert (outcome.outcome, outcome.reason) == ("refused", reason), outcome
     assert outcome.cause and outcome.next_step
-    assert Snapshot.of(target, trees.running_object) == before
+    assert_as_before(before, target, trees.running_object)
     assert hotpatches_in(target.pid) == ()
 
 
@@ -162,7 +163,7 @@ def test_vfork_child_is_waited_for(
     outcome = apply(hotpatch, target, retry=ONE_LOOK)
     assert_outcome(outcome, "busy", "refused")
     assert str(wait_for_child(target.pid)) in outcome.cause
-    assert Snapshot.of(target, trees.running_object) == before
+    assert_as_before(before, target, trees.running_object)
 
     os.kill(wait_for_child(target.pid), signal.SIGKILL)
     eventually(lambda: not children_of(target.pid))
@@ -236,7 +237,7 @@ def test_one_traced_thread_is_refused_and_leaves_nothing_for_long(
         assert target.code_of(trees.running_object) == before.code
         assert "active" not in {h.state for h in hotpatches_in(target.pid)}
     assert_applies_and_reverts(target, trees, hotpatch)
-    assert Snapshot.of(target, trees.running_object) == before
+    assert_as_before(before, target, trees.running_object)
     assert target.quit() == 0
 
 

@@ -75,3 +75,12 @@ class Snapshot:
     @classmethod
     def of(cls, target: Target, path: Path) -> Snapshot:
         return cls(target.code_of(path), target.stable_maps())
+
+
+def assert_as_before(before: Snapshot, target: Target, path: Path) -> None:
+    now = Snapshot.of(target, path)
+    assert now.code == before.code
+    assert {"gone": set(before.maps) - set(now.maps), "new": set(now.maps) - set(before.maps)} == {
+        "gone": set(),
+        "new": set(),
+    }
