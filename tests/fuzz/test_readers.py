@@ -31,17 +31,6 @@ pytestmark = pytest.mark.compiler
 EXAMPLES = 20_000 if os.environ.get("NAHT_FUZZ") == "long" else 150
 MEMORY_LIMIT = 64 << 20
 BOUNDARIES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
-    0,
-    1,
-    0x7F,
-    0xFF,
-    0x7FFF,
-    0xFFFF,
-    0x7FFFFFFF,
-    0xFFFFFFFF,
-    (1 << 63) - 1,
-    (1 << 64) - 1,
-)
 
 fuzzed = settings(
     max_examples=EXAMPLES, deadline=None,
