@@ -439,7 +439,7 @@ def test_code_that_is_not_where_the_map_says_is_refused(tmp_path: Path) -> None:
     pair = server(tmp_path)
     key = next(k for k in pair.old_link.placements if k[1] == ".text" and k[0].name == "case.o")
     (place,) = pair.old_link.placements[key]
-    moved = {**pair.old_link.placements, key: (replace(place, address=place.address + 16),)}
+    moved = {**pair.old_link.placements, key: (replace(place, address=place.address - 16),)}
     with pytest.raises(BuildRefusedError) as caught:
         judge(replace(pair, old_link=replace(pair.old_link, placements=moved)), JudgeOptions())
     assert caught.value.reason == "placement-wrong"
