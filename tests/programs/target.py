@@ -9,13 +9,25 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
 from tests.programs.cases import Case, Trees
 
+ARENA_SIZE = 64 << 20  # HEAP_MAX_SIZE of glibc
 PATIENCE = 60.0  # seconds until a target that says nothing counts as hung
 _MAPS_LINE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+)\s*(.*)$")
+
+
+def _is_arena(used: str, reserved: str) -> bool:
+    """malloc takes 64 MiB, aligned, for a thread that first uses it, and opens some of them."""
+    first, second = _MAPS_LINE.match(used), _MAPS_LINE.match(reserved)
+    assert first and second
+    anonymous = first[7] == second[7] == "" and first[6] == second[6] == "0"
+    protections = first[3] == "rw-p" and second[3] == "---p"
+    start, end = int(first[1], 16), int(second[2], 16)
+    return anonymous and protections and start % ARENA_SIZE == 0 and end - start == ARENA_SIZE
 
 
 class Target:
@@ -92,8 +104,14 @@ class Target:
         return Path(f"/proc/{self.pid}/maps").read_text().splitlines()
 
     def stable_maps(self) -> list[str]:
-        """The map without what a program changes by itself: heap, stack."""
-        return [line for line in self.maps() if not line.endswith(("[heap]", "[stack]"))]
+        """The map without what a program changes by itself: heap, stack, malloc's thread arenas."""
+        lines = self.maps()
+        arenas = {line for pair in pairwise(lines) if _is_arena(*pair) for line in pair}
+        return [
+            line
+            for line in lines
+            if line not in arenas and not line.endswith(("[heap]", "[stack]"))
+        ]
 
     def assert_never_writable_and_executable(self) -> None:
         assert not [line for line in self.maps() if re.match(r"^\S+ .wx", line)]
