@@ -426,7 +426,7 @@ class World:
     def snapshot(self, offset: int, words: list[int], **registers: int) -> Snapshot:
         stack = bytes(128) + b"".join(word.to_bytes(8, "little") for word in words)
         names = ("rsp", "rbp", "rbx", "r12", "r13", "r14", "r15", "start")
-        values = {name: 0 for name in names} | {"rsp": self.SP, "start": self.STACK} | registers
+        values = dict.fromkeys(names, 0) | {"rsp": self.SP, "start": self.STACK} | registers
         return Snapshot(thread=1, rip=self.at(offset), stack=stack, **values)
 
 
