@@ -11,12 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct naht_thread *find_thread(struct naht_stopped *stopped, pid_t id)
+/* /proc lists threads in the order in which we noted them, so `hint` is nearly always right. */
+static bool is_known(const struct naht_stopped *stopped, pid_t id, size_t hint)
 {
+    if (hint < stopped->count && stopped->threads[hint].id == id)
+        return true;
     for (size_t i = 0; i < stopped->count; i++)
         if (stopped->threads[i].id == id)
-            return &stopped->threads[i];
-    return NULL;
+            return true;
+    return false;
 }
 
 static struct naht_thread *add_thread(struct naht_stopped *stopped, pid_t id)
@@ -64,9 +67,10 @@ static enum naht_outcome seize_new(
         return naht_fail(result, NAHT_GONE, "list threads", errno);
     enum naht_outcome outcome = NAHT_DONE;
     *found = 0;
+    size_t place = 0;
     for (struct dirent *entry; outcome == NAHT_DONE && (entry = readdir(tasks));) {
         pid_t id = atoi(entry->d_name);
-        if (id <= 0 || find_thread(stopped, id))
+        if (id <= 0 || is_known(stopped, id, place++))
             continue;
         struct naht_thread *thread = add_thread(stopped, id);
         outcome = thread ? seize(stopped, thread, result)
@@ -91,7 +95,8 @@ static void interrupt_all(struct naht_stopped *stopped)
 static enum naht_outcome wait_all(
     struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result)
 {
-    for (size_t i = 0; i < stopped->count; i++) {
+    /* From the last on: when that one has stopped, nearly all others have, and need no wait. */
+    for (size_t i = stopped->count; i--;) {
         struct naht_thread *thread = &stopped->threads[i];
         if (!thread->attached || thread->stopped)
             continue;
