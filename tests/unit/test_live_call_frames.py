@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from naht.elf.constants import ET_DYN, PF_R, PF_X, PT_GNU_EH_FRAME, PT_LOAD
+from naht.elf.file import Segment
 from naht.errors import HostileInputError
 from naht.live.native import cfi, code_sites
 from naht.live.native.call_frames import Chain, FrameTables, Snapshot, unwind
 from naht.live.native.cfi import CommonEntry, Entry, How, Row, Rule, parse_common, parse_entry
 from naht.live.native.dwarf_expression import MAX_OPERATIONS, evaluate
+from naht.live.native.frame_index import EntryReader, areas_of
+from naht.live.native.loaded_elf import LoadedElf
 from naht.live.native.procfs import Mapping
 from tests.builders.own_memory import OwnBytes, own_memory
 
@@ -642,3 +646,73 @@ def test_damaged_tables_never_do_more_than_raise_doubt(data: st.DataObject) -> N
     except HostileInputError:
         return  # the section is walked once, when the tables are opened
     assert chain is None or chain.counters[0] == true[0]
+
+
+# --- search tables -----------------------------------------------------------------------------
+
+KINDS = {0x3B: 4, 0x3C: 8}
+
+
+def search_table(
+    entries: list[tuple[int, int]], kind: int = 0x3B, count: int | None = None
+) -> bytes:
+    """An .eh_frame_hdr. Entries are (code, entry), relative to it."""
+    size = KINDS.get(kind, 4)
+    number = len(entries) if count is None else count
+    rows = b"".join(part.to_bytes(size, "little", signed=True) for row in entries for part in row)
+    return bytes([1, 0x1B, 0x03, kind]) + b"\x10\0\0\0" + number.to_bytes(4, "little") + rows
+
+
+def found(address: int, header: bytes, size: int | None = None) -> Entry:
+    """Looks up an offset in a world of two functions, whose search table is `header`."""
+    made = World()
+    made.function(OUTER, b"")
+    made.function(INNER, b"\x0e\x10")
+    made.AREA.put(World.TABLE, made.table)
+    made.AREA.put(HEADER, header)
+    code = Segment(PT_LOAD, PF_R | PF_X, 0, 0, 0x2000, 0x2000, 0x1000)
+    tables = Segment(PT_LOAD, PF_R, 0x2000, 0x2000, 0x2000, 0x2000, 0x1000)
+    index = Segment(PT_GNU_EH_FRAME, PF_R, HEADER, HEADER, len(header), size or len(header), 4)
+    elf = LoadedElf(made.at(0), made.at(0), ET_DYN, (code, tables, index), None, b"", 0)
+    with own_memory() as memory:
+        reader = EntryReader(memory)
+        (area,) = areas_of(reader, elf)
+        assert (area.start, area.end) == (made.at(0), made.at(0x2000))
+        return reader.entry(area, made.at(address))
+
+
+HEADER = 0x3000
+FIRST, SECOND = 0x2000 + 22, 0x2000 + 22 + 17 + 22  # a common entry before each
+ROWS = [(OUTER - HEADER, FIRST - HEADER), (INNER - HEADER, SECOND - HEADER)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_search_table_finds_the_entry(kind: int) -> None:
+    header = search_table(ROWS, kind)
+    for offset, start in ((OUTER, OUTER), (OUTER + 255, OUTER), (INNER, INNER), (0x1FFF, INNER)):
+        assert found(offset, header).start == World.AREA.address + start
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\x02" + search_table(ROWS)[1:],  # version
+        search_table(ROWS, 0x1B),
+        search_table(ROWS, 0xFF),
+        search_table(ROWS)[:2] + b"\xff" + search_table(ROWS)[3:],  # no count
+        search_table(ROWS, count=3),
+        search_table(ROWS, count=0xFFFFFFFF),
+        search_table([]),
+        search_table(ROWS)[:10],
+        search_table([(INNER - HEADER, SECOND - HEADER)]),  # the code is before it
+        search_table([(OUTER - HEADER, 0x2000 - HEADER)]),  # a common entry
+        search_table([(OUTER - HEADER, 0x7FFFFFFF)]),
+        search_table([(OUTER - HEADER, -0x80000000)]),
+        search_table([(OUTER - HEADER, 0x3FFE - HEADER)]),
+        search_table([(OUTER - HEADER, 0x3800 - HEADER)]),  # a size of zero
+        search_table([(OUTER - HEADER, FIRST + 1 - HEADER)]),
+    ],
+)
+def test_search_tables_that_are_refused(header: bytes) -> None:
+    with pytest.raises(HostileInputError):
+        found(OUTER + 4, header)
