@@ -10,7 +10,8 @@ code, an end that is not the beginning of a thread. It judges no function and st
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from naht.errors import HostileInputError
 from naht.live.native import cfi, code_sites
@@ -27,8 +28,7 @@ _MASK = (1 << 64) - 1
 _KEPT = (cfi.RBX, cfi.RBP, cfi.R12, cfi.R13, cfi.R14, cfi.R15)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A thread as it was under stop: registers, and its stack from the red zone on."""
 
     thread: int
@@ -44,8 +44,7 @@ class Snapshot:
     stack: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """`counters`: where the innermost frame stopped, then each return address, outermost last.
 
     A return address may equal the end of the function that it is in, when the call was its last

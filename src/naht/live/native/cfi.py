@@ -9,8 +9,9 @@ evaluates no expression (see `dwarf_expression`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from naht.errors import HostileInputError
 from naht.live.native.loaded_elf import ADDRESS_SPACE
@@ -101,8 +102,7 @@ class Cursor:
 # --- entries -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CommonEntry:
+class CommonEntry(msgspec.Struct, frozen=True):
     """A CIE."""
 
     code_factor: int
@@ -113,8 +113,7 @@ class CommonEntry:
     program: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An FDE: the code in [start, end)."""
 
     start: int
@@ -204,15 +203,13 @@ class How(Enum):
     EXPRESSION = auto()  # it is the expression's value
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     how: How
     value: int = 0
     expression: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """What holds at one address. A register without a rule is preserved."""
 
     cfa_register: int

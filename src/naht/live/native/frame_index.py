@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from naht.elf import constants as c
 from naht.live.native import procfs
@@ -41,8 +42,7 @@ class Index(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
+class Area(msgspec.Struct, frozen=True):
     """Code that one table describes, and the range that its entries lie in."""
 
     start: int
@@ -142,8 +142,7 @@ class _SearchTable:
 # --- sections without an index -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Single:
+class _Single(msgspec.Struct, frozen=True):
     """The index of an area that one entry describes."""
 
     at: int

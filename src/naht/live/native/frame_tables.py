@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from naht.errors import HostileInputError
 from naht.live.native import code_sites
@@ -28,8 +29,7 @@ MAX_FUNCTION = 256 << 10  # bytes that are searched for jumps
 MAX_JUMPS = 8  # functions on the way of a tail call
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """What holds at one program counter."""
 
     row: Row
