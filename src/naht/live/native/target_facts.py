@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
-from naht.errors import HostileInputError, NahtError
+from naht.errors import HostileInputError, NahtError, TargetGoneError
 from naht.live.native import cgroups, procfs
 from naht.live.native.address_spaces import sharers_of
 from naht.live.native.coroutines import hidden_stack_signs
@@ -54,8 +54,17 @@ def gather(
 
 
 def _judge_threads(pid: int, maps: Sequence[Mapping], threads: Sequence[int]) -> tuple[Judged, ...]:
-    chosen = threads or [c.thread for c in qualified_threads(pid, maps)[:MAX_ASKED]]
-    return tuple(judge_thread(pid, thread) for thread in chosen)
+    """Where none can be borrowed now, those that could if their filters did not forbid it, then
+    any others: they may run just now, and be found waiting a moment later."""
+    qualified = [c.thread for c in qualified_threads(pid, maps)] if not threads else []
+    chosen = threads or list(dict.fromkeys((*qualified, *procfs.list_threads(pid))))[:MAX_ASKED]
+    judged = []
+    for thread in chosen:
+        try:
+            judged.append(judge_thread(pid, thread))
+        except TargetGoneError:
+            continue  # threads come and go; the process itself is looked at elsewhere
+    return tuple(judged)
 
 
 def name_of(pid: int) -> str:
