@@ -31,7 +31,7 @@ from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
 
 MAX_REGISTERED = 1 << 20  # bytes of a section without index
-MAX_DECODED = 32 << 20  # bytes of entries read for one process
+MAX_WORK = 8 << 20  # bytes of entries and code that are looked through for one process
 _HEADER = 24  # four bytes and two pointers of at most eight
 _KEY_SIZES = {0x3B: 4, 0x3C: 8}  # DW_EH_PE_datarel with sdata4 or sdata8
 
@@ -57,7 +57,7 @@ class EntryReader:
     def __init__(self, memory: TargetMemory) -> None:
         self.memory = memory
         self._common: dict[int, CommonEntry] = {}
-        self._allowance = MAX_DECODED
+        self._allowance = MAX_WORK
 
     def entry(self, area: Area, address: int) -> Entry:
         return self.entry_at(area.index.find(address), area.entries)
@@ -74,15 +74,21 @@ class EntryReader:
             self._common[at] = parse_common(self.content(at, bounds), at + 4)
         return self._common[at]
 
+    def spend(self, work: int) -> None:
+        """Tables may be made so that looking through them takes hours."""
+        self._allowance -= work
+        if self._allowance < 0:
+            raise doubtful("more of them than one process needs")
+
     def content(self, at: int, bounds: range) -> bytes:
         """What stands behind the length field of the entry at `at`."""
         if at not in bounds or at + 4 not in bounds:
             raise doubtful("an entry outside of its object")
         size = Cursor(self.memory.read(at, 4)).unsigned(4)
-        self._allowance -= size
         # The escape to 64-bit lengths is larger than any bound. Zero ends a section.
-        if not 0 < size <= min(MAX_ENTRY, bounds.stop - at - 4) or self._allowance < 0:
+        if not 0 < size <= min(MAX_ENTRY, bounds.stop - at - 4):
             raise doubtful("an entry of impossible size")
+        self.spend(size)
         return self.memory.read(at + 4, size)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from naht.live.native.procfs import Mapping
 MAX_KNOWN = 1 << 16  # counters that are remembered
 MAX_FUNCTION = 256 << 10  # bytes that are searched for jumps
 MAX_JUMPS = 8  # functions on the way of a tail call
+PROBE = 32  # what it costs to look at where a jump may go
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -52,7 +54,8 @@ class FrameTables:
         self._reader = EntryReader(memory)
         areas = [area for elf in _elves(memory, maps) for area in areas_of(self._reader, elf)]
         for table in registered:
-            areas += registered_areas(self._reader, table, maps)
+            with suppress(HostileInputError):  # its code stays unknown
+                areas += registered_areas(self._reader, table, maps)
         self._areas = sorted(areas, key=lambda area: area.start)
         self._interrupted: dict[int, Frame] = {}
         self._called: dict[int, Frame] = {}
@@ -115,10 +118,11 @@ class FrameTables:
             at = pending.pop(0)
             if at in callee:
                 return True
-            extent = self._row(self._area(at), at)[0].extent
+            extent = self._entry(self._area(at), at).extent
             if extent.start in seen or len(extent) > MAX_FUNCTION:
                 continue
             seen.add(extent.start)
+            self._reader.spend(len(extent))
             code = self._memory.read(extent.start, len(extent))
             if code_sites.has_indirect_jump(code):
                 return True
@@ -130,17 +134,21 @@ class FrameTables:
         return False
 
     def _begins_function(self, address: int) -> bool:
+        self._reader.spend(PROBE)
         try:
-            area = self._area(address)
-            return self._reader.entry(area, address).start == address
+            return self._entry(self._area(address), address).start == address
         except HostileInputError:
             return False
 
     def _row(self, area: Area, address: int) -> tuple[Entry, Row]:
+        entry = self._entry(area, address)
+        return entry, row_at(entry, address)
+
+    def _entry(self, area: Area, address: int) -> Entry:
         entry = self._reader.entry(area, address)
         if not area.start <= entry.start <= address < entry.end <= area.end:
             raise doubtful("an entry for other code than it was found for")
-        return entry, row_at(entry, address)
+        return entry
 
     def _area(self, address: int) -> Area:
         index = bisect_right(self._areas, address, key=lambda area: area.start) - 1
