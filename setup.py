@@ -1,6 +1,6 @@
 """The one thing pyproject.toml cannot say: the C core, built against the limited API."""
 
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -8,11 +8,11 @@ setup(
     ext_modules=[
         Extension(
             "naht._core",
-            sources=["csrc/binding/module.c", *sorted(glob("csrc/core/*.c"))],
+            sources=["csrc/binding/module.c", *sorted(map(str, Path("csrc/core").glob("*.c")))],
             include_dirs=["csrc/core"],
             define_macros=[("Py_LIMITED_API", "0x030B0000"), ("_GNU_SOURCE", "1")],
             extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"],
-            depends=sorted(glob("csrc/core/*.h")),
+            depends=sorted(map(str, Path("csrc/core").glob("*.h"))),
             py_limited_api=True,
         )
     ]

@@ -58,8 +58,24 @@ class AddressSpaces:
 
 
 def sharers_of(pid: int) -> tuple[int, ...]:
-    """The other processes in the address space of `pid`; those found are looked at afresh."""
-    return recent_address_spaces(pid).sharers(pid) and AddressSpaces().sharers(pid)
+    """The other processes in the address space of `pid`.
+
+    What a pass over /proc of a moment ago shows is looked at afresh; its parent and children always
+    are, because who shares an address space was nearly always born so a moment ago.
+    """
+    if recent_address_spaces(pid).sharers(pid) or AddressSpaces(_relatives(pid)).sharers(pid):
+        return AddressSpaces().sharers(pid)
+    return ()
+
+
+def _relatives(pid: int) -> list[int]:
+    found = [pid, procfs.read_stat(pid).parent]
+    for thread in procfs.list_threads(pid):
+        try:
+            found += map(int, procfs.read_text(pid, f"task/{thread}/children").split())
+        except (NahtError, ValueError):
+            continue  # the thread ended, or the kernel has no such list
+    return found
 
 
 _recent: tuple[float, AddressSpaces] | None = None
