@@ -19,6 +19,7 @@ static inline void naht_step(void) {}
 void naht_in_tracer(void (*work)(void *), void *context);
 long naht_ptrace(long request, pid_t thread, void *address, void *data);
 uint64_t naht_now(void);
+void naht_set_urgent(bool urgent); /* the calling thread's scheduling class */
 
 /* How a stopped thread came to stop; `signal` must be delivered when it is let go. */
 struct naht_stop_report {

@@ -83,6 +83,7 @@ static enum naht_outcome seize_new(
 
 static void interrupt_all(struct naht_stopped *stopped)
 {
+    naht_set_urgent(true);
     if (!stopped->first_stop)
         stopped->first_stop = naht_now();
     for (size_t i = 0; i < stopped->count; i++) {
@@ -90,6 +91,7 @@ static void interrupt_all(struct naht_stopped *stopped)
         if (thread->attached && !thread->stopped)
             naht_ptrace(PTRACE_INTERRUPT, thread->id, NULL, NULL);
     }
+    naht_set_urgent(false); /* threads on our own processor must run to stop */
 }
 
 static enum naht_outcome wait_all(
@@ -135,6 +137,7 @@ enum naht_outcome naht_stop_all(
         if (outcome == NAHT_DONE)
             outcome = seize_new(stopped, &found, result);
     }
+    naht_set_urgent(true);
     for (size_t i = 0; i < stopped->count; i++)
         result->threads += stopped->threads[i].stopped;
     if (outcome == NAHT_DONE && !result->threads)

@@ -19,16 +19,15 @@ struct job {
  * Threads that we wake would preempt us one by one while we stop and release them. Next to a real-time
  * thread they run when it waits, all together. Without the privilege it only takes longer.
  */
-static void raise_priority(void)
+void naht_set_urgent(bool urgent)
 {
-    struct sched_param lowest = {.sched_priority = 1};
-    pthread_setschedparam(pthread_self(), SCHED_FIFO, &lowest);
+    struct sched_param priority = {.sched_priority = urgent ? 1 : 0};
+    pthread_setschedparam(pthread_self(), urgent ? SCHED_FIFO : SCHED_OTHER, &priority);
 }
 
 static void *run(void *argument)
 {
     struct job *job = argument;
-    raise_priority();
     job->work(job->context);
     return NULL;
 }
@@ -101,11 +100,13 @@ static int look_at(pid_t thread, struct naht_stop_report *report)
     return 1;
 }
 
-/* A thread on another processor stops within microseconds; one on ours needs us to sleep. */
+/* The first looks cost a yield each, because most threads stop within microseconds. */
 static void pause_between_looks(unsigned look)
 {
-    struct timespec nap = {0, look < 200 ? 10000 : 200000};
-    if (look >= 16)
+    struct timespec nap = {0, look < 1000 ? 20000 : 200000};
+    if (look < 256)
+        sched_yield();
+    else
         nanosleep(&nap, NULL);
 }
 
