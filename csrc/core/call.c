@@ -41,6 +41,7 @@ struct borrowed {
     int held_signal;
     bool stopped;
     bool ran_function;
+    bool repeated; /* its registers were changed so that its system call is made again */
     bool signal_stop; /* it stopped to take held_signal, and takes it when it is let go */
 };
 
@@ -98,9 +99,10 @@ static enum naht_outcome save_state(struct borrowed *b)
         || trace(b, PTRACE_GETSIGMASK, (void *)sizeof b->signal_mask, &b->signal_mask))
         return fail(b, NAHT_GONE, "save registers", errno);
     b->extended_size = extended.iov_len;
+    b->repeated = naht_repeat_call(b->calls->thread, &b->registers);
     if (b->registers.cs != USER_CODE)
         return fail(b, NAHT_UNSUITABLE, "32-bit code", 0);
-    if ((int64_t)b->registers.orig_rax < 0 && in_restartable_sequence(b))
+    if ((int64_t)b->registers.orig_rax < 0 && !b->repeated && in_restartable_sequence(b))
         return fail(b, NAHT_UNSUITABLE, "restartable sequence", 0);
     return NAHT_DONE;
 }
@@ -293,8 +295,11 @@ static enum naht_outcome borrow(struct borrowed *b)
     enum naht_outcome outcome = save_state(b);
     if (outcome == NAHT_DONE)
         outcome = place_frame(b);
-    if (outcome != NAHT_DONE)
+    if (outcome != NAHT_DONE) {
+        if (b->repeated)
+            trace(b, PTRACE_SETREGS, NULL, &b->registers);
         return outcome;
+    }
     outcome = run_calls(b);
     give_back(b);
     /* Something may have run already, so this is no case for another try. */

@@ -71,6 +71,10 @@ enum naht_outcome naht_stop_all(
     struct naht_stopped *stopped, uint64_t timeout_ns, struct naht_result *result);
 void naht_let_go(struct naht_stopped *stopped);
 
+/* ---- restart.c ------------------------------------------------------------------------------- */
+/* Changes the registers of a thread that our stop would make see EINTR; true if it did. */
+bool naht_repeat_call(pid_t thread, struct user_regs_struct *registers);
+
 /* ---- suspects.c ------------------------------------------------------------------------------ */
 /* Notes a suspect with a copy of its stack [start, end), or without one when start is 0. */
 void naht_add_suspect(struct naht_result *result, pid_t pid, const struct naht_thread *thread,

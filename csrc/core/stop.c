@@ -94,6 +94,15 @@ static void interrupt_all(struct naht_stopped *stopped)
     naht_set_urgent(false); /* threads on our own processor must run to stop */
 }
 
+static bool take_registers(struct naht_thread *thread)
+{
+    if (naht_ptrace(PTRACE_GETREGS, thread->id, NULL, &thread->registers))
+        return false;
+    if (!thread->signal && naht_repeat_call(thread->id, &thread->registers))
+        naht_ptrace(PTRACE_SETREGS, thread->id, NULL, &thread->registers);
+    return true;
+}
+
 static enum naht_outcome wait_all(
     struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result)
 {
@@ -110,8 +119,7 @@ static enum naht_outcome wait_all(
         }
         thread->attached = thread->stopped = !report.gone;
         thread->signal = report.signal;
-        if (!report.gone
-            && naht_ptrace(PTRACE_GETREGS, thread->id, NULL, &thread->registers)) {
+        if (!report.gone && !take_registers(thread)) {
             /* Killed while stopped (SIGKILL, exec by another thread): it never runs on. */
             thread->attached = thread->stopped = false;
         }

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -126,6 +128,38 @@ static void count_in_registers(void)
         if (!(i & 0xffff))
             shared->beats++;
     }
+}
+
+/* Waits that the kernel does not restart by itself after a stop. */
+static void wait_for_events(void)
+{
+    int epoll = epoll_create1(0), pair[2];
+    struct timeval timeout = {0, 4000};
+    struct epoll_event event;
+    char byte;
+    socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    shared->ready = 1;
+    for (;; shared->beats++) {
+        if (epoll_wait(epoll, &event, 1, 3) != 0)
+            shared->faults++;
+        if (recv(pair[0], &byte, 1, 0) != -1 || errno != EAGAIN)
+            shared->faults++;
+    }
+}
+
+static void stops_are_not_seen(void)
+{
+    pid_t child = start(wait_for_events);
+    struct naht_commit plan = plan_for(child);
+    struct naht_result result;
+    for (int i = 0; i < 60; i++) {
+        naht_commit(&plan, &result);
+        CHECK(result.outcome == NAHT_DONE);
+        usleep(10000 + 100 * (i % 50)); /* a stop starts a time-out afresh */
+    }
+    CHECK(shared->faults == 0 && shared->beats > 10);
+    stop(child);
 }
 
 static struct naht_calls calls_for(pid_t child, struct naht_call *calls, size_t count)
@@ -470,6 +504,8 @@ int main(void)
     CHECK(syscall_return && signal_return);
     borrow_many_times(sleep_and_watch);
     borrow_many_times(count_in_registers);
+    borrow_many_times(wait_for_events);
+    stops_are_not_seen();
     functions_run_and_return();
     a_failing_call_ends_the_list();
     no_room_below_the_stack_is_no_loan();
