@@ -15,7 +15,7 @@ from naht.build.native.old_code import OldCode
 from naht.build.native.reach import Inclusion
 from naht.build.native.refusals import Refusals
 from naht.build.native.relocatable import Relocatable
-from naht.build.native.same_code import FormComparison
+from naht.build.native.same_code import FormComparison, place_of, steps
 from naht.build.native.unit import UnitComparison
 from naht.elf import constants as c
 
@@ -35,6 +35,7 @@ def judge_code(included: Inclusion, old: OldCode, refusals: Refusals) -> None:
         for function in functions:
             _judge_kind(unit, function, refusals)
         for function in changed:
+            _judge_labels(unit, function, old, refusals)
             judge_entry(unit, function.old_name, old, landings, refusals)
 
 
@@ -131,6 +132,31 @@ def _judge_kind(unit: UnitComparison, function: IncludedFunction, refusals: Refu
         _refuse_assembly(f"{function.name} in {where}", where, refusals)
     if function.change == "changed" and function.name in RUN_ONCE:
         refusals.note(f"{function.name} runs once: live processes stay in the old one.")
+
+
+def _judge_labels(
+    unit: UnitComparison, function: IncludedFunction, old: OldCode, refusals: Refusals
+) -> None:
+    """`&&label` may be kept in live memory (coroutines, threaded code), and is a place in the one
+    code that took it: the other's registers and frame are laid out otherwise."""
+    sides = ((old.plain(unit), function.old_name), (unit.exact.new.view, function.name))
+    if any(name in view.functions and _takes_own_label(view, name) for view, name in sides):
+        refusals.add(
+            "label-stored",
+            f"{function.name} in {unit.pair.source} takes the address of a label of its own, which "
+            "live processes may hold.",
+            "Change a function that it calls instead, or let it jump through a constant table.",
+            where=unit.pair.source,
+        )
+
+
+def _takes_own_label(view: Relocatable, name: str) -> bool:
+    function = view.functions[name]
+    for step in steps(view, function):
+        place = None if isinstance(step.body, int) else place_of(step, view)
+        if place and place[0] == function.section and function.offset < place[1] < function.end:
+            return True
+    return False
 
 
 def _is_ifunc(view: Relocatable, name: str) -> bool:

@@ -92,8 +92,28 @@ def _judge_pair(
         )
     elif not unit.is_same_datum(old.name, new.name):
         _refuse_value(unit, old, "has another initial value", refusals)
+    elif function := _labelled_function(unit, new, changed_constants):
+        refusals.add(
+            "label-stored",
+            f"The variable {new.name} in {where} holds places inside {function}, which changed; "
+            "live processes keep those of the old code.",
+            f"Make {new.name} constant (static void *const …[]), in a baseline before this change.",
+            where=where,
+        )
     elif used := changed_constants & set(symbols_in(comparison.new_meanings.datum(new.name))):
         _refuse_value(unit, old, f"points to the changed constant {min(used)}", refusals)
+
+
+def _labelled_function(
+    unit: UnitComparison, datum: Definition, changed_constants: frozenset[str]
+) -> str:
+    """The changed function of whose labels (computed goto) a variable is a table, else ""."""
+    changed = unit.different_functions | unit.functions_using(changed_constants).keys()
+    for reference in unit.exact.new.view.references_of(datum):
+        target = reference.target
+        if isinstance(target, Named) and target.offset and target.symbol.name in changed:
+            return target.symbol.name
+    return ""
 
 
 def _kind(constant: bool) -> str:

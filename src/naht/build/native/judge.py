@@ -16,6 +16,7 @@ from naht.build.native.include import dropped_names, include_functions, matched_
 from naht.build.native.layout_rules import judge_layouts
 from naht.build.native.link_rules import judge_links
 from naht.build.native.linked import LinkedView
+from naht.build.native.moved import judge_moved
 from naht.build.native.old_code import OldCode
 from naht.build.native.refusals import JudgeOptions, Refusals
 from naht.build.native.running import prove_running
@@ -37,6 +38,7 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
     judge_links(old.link, LinkedView(pair.new_link), refusals)
     for unit in included.touched_units():
         judge_layouts(unit, refusals)
+    judge_moved(units, old, refusals)
     judge_data(units, constants, old, refusals)
     judge_code(included, old, refusals)
     prove_running(old.link, pair.running, UsedThings(included, old).all(), refusals)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from naht.build.native.layouts import changed_records, changed_variables, signatures
+from naht.build.native.layouts import (
+    changed_enumerations,
+    changed_records,
+    changed_variables,
+    signatures,
+)
 from naht.build.native.linked import LinkedView
 from naht.build.native.refusals import Refusal, Refusals
 from naht.build.native.unit import UnitComparison
@@ -22,6 +27,8 @@ def judge_layouts(unit: UnitComparison, refusals: Refusals) -> None:
         return
     for name, what in changed_records(old, new):
         refusals.unless_allowed("--allow-layout", name, _layout(name, what, where))
+    for name, what in changed_enumerations(old, new):
+        refusals.unless_allowed("--allow-layout", name, _numbering(name, what, where))
     for name in changed_variables(old, new):
         refusals.add(
             "data-resized",
@@ -37,6 +44,16 @@ def _layout(name: str, what: str, where: str) -> Refusal:
         f"{name} {what}; live objects are laid out the old way.",
         f"Keep the new value outside of {name} (a table by address, an unused bit), or give "
         f"--allow-layout '{name}' if no object of it lives longer than one call.",
+        where,
+    )
+
+
+def _numbering(name: str, what: str, where: str) -> Refusal:
+    return Refusal(
+        "layout-changed",
+        f"{name} {what}; live processes hold the old numbers.",
+        f"Put new members at the end with numbers of their own, or give --allow-layout '{name}' if "
+        "nothing live holds a number that now means something else.",
         where,
     )
 

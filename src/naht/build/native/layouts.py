@@ -77,6 +77,28 @@ def changed_variables(old: DebugInfo, new: DebugInfo) -> Iterator[str]:
             yield name
 
 
+def changed_enumerations(old: DebugInfo, new: DebugInfo) -> Iterator[tuple[str, str]]:
+    """(name, what changed) of each enumeration whose members have other numbers."""
+    olds, news = enumerations(old), enumerations(new)
+    for name in sorted(olds.keys() & news.keys()):
+        before, after = olds[name], news[name]
+        for member in sorted(before.keys() & after.keys()):
+            if before[member] != after[member]:
+                yield name, f"has {member} = {after[member]} where it was {before[member]}"
+                break
+
+
+def enumerations(debug: DebugInfo) -> dict[str, dict[str, int | None]]:
+    """Qualified name → the number of each member; those without a name together, by scope."""
+    found: dict[str, dict[str, int | None]] = {}
+    for entry in debug.entries:
+        if entry.tag == "DW_TAG_enumeration_type" and "DW_AT_declaration" not in entry.attributes:
+            members = found.setdefault(f"enum {qualified_name(entry)}", {})
+            for child in entry.iter_children():
+                members[text(child, "DW_AT_name")] = number(child, "DW_AT_const_value")
+    return found
+
+
 def signatures(debug: DebugInfo) -> dict[str, Description]:
     """Symbol of a function → what its callers must agree with."""
     found: dict[str, Description] = {}

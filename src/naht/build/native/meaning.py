@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import pairwise
 
 from naht.build.native.frames import Frame, frames
 from naht.build.native.names import cold_parent
@@ -35,6 +36,7 @@ class Meanings:
     """The meanings of the things in one object.
 
     `neutral_path` turns a string literal into what is left when build paths are taken out.
+    `narrow` takes of unnamed data only what certainly belongs to a reference, not all that may.
     """
 
     def __init__(
@@ -42,8 +44,11 @@ class Meanings:
         view: Relocatable,
         identity: Identity,
         neutral_path: Callable[[bytes], bytes] = bytes,
+        *,
+        narrow: bool = False,
     ) -> None:
         self.view = view
+        self._narrow = narrow
         self._identity = identity
         self._neutral_path = neutral_path
         self._functions: dict[tuple[str, tuple[str, ...]], Meaning] = {}
@@ -125,8 +130,12 @@ class Meanings:
         if reference.use == "access":
             end = min(offset + reference.width, size)
             return ("anonymous", *self._extent(section, offset, end, owner))
-        end = self._piece_end(section, offset, owner)
-        return self._without_padding(section, self._extent(section, offset, end, owner, table=True))
+        *inner, last = pairwise(self._starts_within(section, offset, owner))
+        final = self._without_padding(section, self._extent(section, *last, owner, table=True))
+        if not inner:
+            return final
+        pieces = [_literal(self._extent(section, *piece, owner, table=True)) for piece in inner]
+        return ("pieces", *pieces, final)
 
     def _unnamed_variable(self, section: int, offset: int) -> Meaning:
         """A place in writable data, or the pointer to a type's identity that is there."""
@@ -142,23 +151,32 @@ class Meanings:
         keep = max(len(body) - padding, 0)
         return ("anonymous", body[:keep] + body[keep:].rstrip(b"\0"), fields)
 
-    def _piece_end(self, section: int, start: int, owner: str) -> int:
-        """Unnamed data has no sizes: a piece ends where a name or another owner's piece begins."""
+    def _starts_within(self, section: int, start: int, owner: str) -> list[int]:
+        """Unnamed data has no sizes: it ends where a name or another owner's data begins. What
+        the same owner refers to in between may be part of it, or the next piece after padding."""
+        found = [start]
         starts = self._piece_starts.get(section, [])
         for at in range(bisect_right(starts, start, key=lambda s: s[0]), len(starts)):
-            if starts[at][1] != owner:
-                return starts[at][0]
-        return self.view.section(section).size
+            place, other = starts[at]
+            if place != found[-1]:
+                found.append(place)
+            if other != owner or self._narrow:
+                return found
+        return [*found, self.view.section(section).size]
+
+    def _piece_end(self, section: int, start: int, owner: str) -> int:
+        return self._starts_within(section, start, owner)[-1]
 
     @cached_property
     def _piece_starts(self) -> dict[int, list[tuple[int, str]]]:
+        """Section → (place, owner), ordered."""
         starts: dict[int, list[tuple[int, str]]] = {}
         for section in self.view.elf.sections:
             if not section.flags & c.SHF_ALLOC:
                 continue
             for reference in self.view.references(section.index):
                 target = reference.target
-                if isinstance(target, Place) and reference.use != "access":
+                if isinstance(target, Place) and (self._narrow or reference.use != "access"):
                     owner = self._owner(section.index, reference)
                     starts.setdefault(target.section, []).append((target.offset, owner))
         for definition in self.view.data.values():
@@ -182,6 +200,14 @@ class Meanings:
             end = self._piece_end(*place, _unnamed_owner(frame.section, frame.lsda.field))
             table = self._without_padding(place[0], self._extent(*place, end, definition.name))
         return frame.rules, frame.common, frame.personality, table
+
+
+def _literal(extent: Extent) -> Meaning:
+    """A string without the padding after it; of anything else the distance to what follows
+    counts too, since both may be parts of one thing."""
+    body, fields = extent
+    text = body.rstrip(b"\0")
+    return ("anonymous", body if b"\0" in text else text, fields)
 
 
 def typeinfo_name(reference: Reference) -> str:

@@ -34,8 +34,8 @@ class FormComparison:
 
     def __init__(self, sectioned: Relocatable, plain: Relocatable) -> None:
         self.sectioned, self.plain = sectioned, plain
-        self._sectioned_meanings = Meanings(sectioned, family)
-        self._plain_meanings = Meanings(plain, family)
+        self._sectioned_meanings = Meanings(sectioned, family, narrow=True)
+        self._plain_meanings = Meanings(plain, family, narrow=True)
 
     def differing_functions(self) -> list[str]:
         """Functions that are not the same, or that one form lacks."""

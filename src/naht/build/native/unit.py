@@ -119,18 +119,22 @@ class UnitComparison:
     @cached_property
     def neutral(self) -> Comparison:
         """With lines and times fixed where the unit could be compiled so; always without paths."""
+        return self._neutral_form("line_neutral")
+
+    @cached_property
+    def counted(self) -> Comparison:
+        """With the same, but lines counted by use."""
+        return self._neutral_form("line_counted")
+
+    def _neutral_form(self, form: str) -> Comparison:
         exact = self.exact
         old, new = exact.old, exact.new
-        if self._has_neutral_form():
-            old = side(self.pair.old, "line_neutral", self.pair)
-            new = side(self.pair.new, "line_neutral", self.pair)
+        if all(unit and getattr(unit, form) for unit in (self.pair.old, self.pair.new)):
+            old, new = side(self.pair.old, form, self.pair), side(self.pair.new, form, self.pair)
         old_root, new_root = differing_roots(
             exact.old.debug.compilation_directory, exact.new.debug.compilation_directory
         )
         return Comparison(old, new, path_remover(old_root), path_remover(new_root))
-
-    def _has_neutral_form(self) -> bool:
-        return all(unit and unit.line_neutral for unit in (self.pair.old, self.pair.new))
 
     @cached_property
     def dropped(self) -> frozenset[str]:
@@ -142,14 +146,10 @@ class UnitComparison:
         )
 
     def _is_noise(self, pair: FunctionPair) -> bool:
-        """The neutral forms are equal, and even the exact ones refer to the same things: the
+        """One pair of neutral forms is equal, and even the exact ones refer to the same things: a
         neutral form's clones are numbered and matched apart from the exact form's."""
-        neutral = self.neutral
-        known = {p.new for p in neutral.function_pairs if p.old == pair.old}
-        return (
-            pair.new in known
-            and pair.new not in neutral.different_functions
-            and self.exact.same_references(pair)
+        return self.exact.same_references(pair) and (
+            _is_equal(self.neutral, pair) or _is_equal(self.counted, pair)
         )
 
     @cached_property
@@ -217,6 +217,11 @@ class UnitComparison:
             if used := identities & set(symbols_in(meaning)):
                 users[pair.new] = min(used)
         return users
+
+
+def _is_equal(neutral: Comparison, pair: FunctionPair) -> bool:
+    known = {p.new for p in neutral.function_pairs if p.old == pair.old}
+    return pair.new in known and pair.new not in neutral.different_functions
 
 
 def side(unit: Unit | None, form: str, pair: UnitPair) -> Side:
