@@ -37,12 +37,14 @@ HOT_CYCLES = 1000
 def main() -> int:
     options = _options()
     began = time.monotonic()
+    busy = others_at_work()
     options.work.mkdir(parents=True, exist_ok=True)
     trees = build_trees(options.work)
     naht = Naht(trees, options.work)
     say("building the hotpatch")
     naht.build()
     peers, versions = find_peers(trees, options.work)
+    versions += busy
     try:
         run = measure_all(options, trees, naht, peers, versions, began)
     except (ToolFailedError, TargetError) as error:
@@ -106,10 +108,20 @@ def machine() -> list[str]:
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     release = platform.freedesktop_os_release()["PRETTY_NAME"]
-    load = Path("/proc/loadavg").read_text().split()[0]
     return [
         f"{os.cpu_count()} cores, {memory:.0f} GiB, {cpu[1] if cpu else platform.machine()}",
-        f"{release}, kernel {platform.release()}, load before the end of the run {load}",
+        f"{release}, kernel {platform.release()}",
+    ]
+
+
+def others_at_work() -> list[str]:
+    """Asked before anything is started: what else the machine does makes figures worse."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < cores / 4:
+        return []
+    return [
+        f"**the machine was not idle**: load {load:.1f} on {cores} cores before the run began; "
+        "every time is an upper bound, run it again when all is quiet"
     ]
 
 
