@@ -17,6 +17,7 @@ class Unit:
     line_neutral: (
         Path | None
     )  # sectioned, with __LINE__, __DATE__, __TIME__ fixed; None: impossible
+    line_counted: Path | None = None  # the same with __LINE__ counted by use
 
 
 @dataclass(frozen=True)

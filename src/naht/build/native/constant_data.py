@@ -47,7 +47,7 @@ class ConstantData:
             old_name = self._build.old_name(unit, definition.name) or ""
         if old_file is None or old_name not in old_file.data:
             return False  # defined elsewhere before; that it exists is for the caller to know
-        if self._is_relative_table(unit, definition):
+        if self._is_relative_table(unit, definition) or self._holds_labels(unit, definition):
             return True
         if unit not in self._meanings:
             new = Meanings(self._build.file(unit), lambda name: self._identity(unit, name))
@@ -60,6 +60,17 @@ class ConstantData:
         file = self._build.file(unit)
         return any(
             r.pc_relative and not isinstance(r.target, Named)
+            for r in file.references_of(definition)
+        )
+
+    def _holds_labels(self, unit: UnitPair, definition: Definition) -> bool:
+        """Places inside a function (computed goto) may have the same offsets in the old and the
+        new code: they mean the one that is asking."""
+        file = self._build.file(unit)
+        return any(
+            isinstance(r.target, Named)
+            and r.target.offset
+            and r.target.symbol.name in file.functions
             for r in file.references_of(definition)
         )
 

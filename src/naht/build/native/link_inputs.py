@@ -156,7 +156,9 @@ class InputReader:
         same = self._by_content.get(hashlib.sha256(content).digest(), ())
         named = [x for x in same if x.output and x.output.name == (member or path.name)]
         here = [x for x in same if x.output == path]
-        made = next(iter((*reversed(here), *named, *same)), None)
+        # Of equal ones the latest: a change of a header may leave an object as it was, and an
+        # archive does not say from which run its member is.
+        made = next(iter((*reversed(here), *reversed(named), *reversed(same))), None)
         if made is None and not member and path in self._by_output:
             return _unaltered(self._by_output[path], content)
         return made

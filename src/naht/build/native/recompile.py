@@ -28,7 +28,11 @@ WORKERS = max(2, os.cpu_count() or 2)
 _SECTIONED = ("-ffunction-sections", "-fdata-sections", "-g2", "-w")
 # clang leaves out types that it thinks another unit describes; we compare them all.
 _CLANG_SECTIONED = (*_SECTIONED, "-fstandalone-debug")
-_LINE_NEUTRAL = ("-D__LINE__=0", '-D__DATE__=""', '-D__TIME__=""', '-D__TIMESTAMP__=""')
+_TIME_NEUTRAL = ('-D__DATE__=""', '-D__TIME__=""', '-D__TIMESTAMP__=""')
+_LINE_NEUTRAL = ("-D__LINE__=0", *_TIME_NEUTRAL)
+# Equal numbers in all calls let the compiler clone and inline what it would not otherwise. Counted
+# ones differ from each other as lines do, but move when the change adds or takes out one of them.
+_LINE_COUNTED = ("-D__LINE__=__COUNTER__", *_TIME_NEUTRAL)
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,16 @@ def _compile(job: UnitJob) -> Unit:
             f"{sectioned}",
             "Check that its compiler accepts -ffunction-sections -fdata-sections -g.",
         )
-    neutral = _run(
-        job, job.forms / "line_neutral.o",
-        (*_sectioned_flags(job.compilation), *_LINE_NEUTRAL), lenient=True,
-    )  # fmt: skip
-    return Unit(job.plain, sectioned, None if isinstance(neutral, str) else neutral)
+    neutral = _run_neutral(job, "line_neutral.o", _LINE_NEUTRAL)
+    counted = _run_neutral(job, "line_counted.o", _LINE_COUNTED)
+    return Unit(job.plain, sectioned, neutral, counted)
+
+
+def _run_neutral(job: UnitJob, name: str, definitions: Sequence[str]) -> Path | None:
+    """None: the source needs what its lines or times say."""
+    flags = (*_sectioned_flags(job.compilation), *definitions)
+    result = _run(job, job.forms / name, flags, lenient=True)
+    return None if isinstance(result, str) else result
 
 
 def _sectioned_flags(compilation: Compilation) -> tuple[str, ...]:

@@ -16,6 +16,12 @@ from naht.errors import ToolError
 
 _TAIL = 30
 
+_NEXT_STEPS = {
+    "old": "Make the command work in a fresh copy of the tree",
+    "new": "Make the command work a second time, in the tree that it has built already and that "
+    "now has the new sources (`rm -f` what it can't overwrite)",
+}
+
 
 def run_build(
     recorder: Recorder, command: str, tree: Path, which: str, progress: Progress
@@ -34,7 +40,7 @@ def run_build(
         raise ToolError(
             f"The build command failed in the {which} tree (status {result.returncode}):\n"
             f"{_tail(log)}",
-            f"Make the command work in a fresh copy of the tree; all of its output is in {log}.",
+            f"{_NEXT_STEPS[which]}; all of its output is in {log}.",
         )
     log.rename(tree.parent / f"build-{which}.log")
     done = recorder.home / f"records-{which}"

@@ -1,0 +1,1 @@
+long unit_of_scale;

@@ -1,0 +1,8 @@
+#include "case.h"
+
+long scale(long n);
+
+long answer(long n)
+{
+    return scale(n);
+}

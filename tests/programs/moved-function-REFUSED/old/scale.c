@@ -1,0 +1,6 @@
+long scale(long n);
+
+long scale(long n)
+{
+    return n * 2;
+}
