@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from naht.live.native.recorded import read_records
 from naht.live.native.remote import Remote
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Clearance:
     def _tables(self) -> FrameTables:
         from naht.live.native.frame_tables import FrameTables  # noqa: PLC0415  (seldom needed)
 
-        return FrameTables(self._remote.memory, self._remote.maps())
+        memory, maps = self._remote.memory, self._remote.maps()
+        found = (record.payload.unwind_frames for record in read_records(memory, maps))
+        return FrameTables(memory, maps, [frames for frames in found if frames])
 
     def clears_all(self, result: CommitResult) -> bool:
         """Whether every suspect of this try now has a certificate."""
