@@ -9,7 +9,7 @@ import pytest
 from naht.build.native.judge import JudgeOptions, judge
 from naht.errors import ToolError
 from tests.builders.recorded import built
-from tests.builders.small_projects import PLAIN_MAKE, SOURCES, Project, edited
+from tests.builders.small_projects import SOURCES, Project, edited
 
 pytestmark = pytest.mark.compiler
 
@@ -19,7 +19,7 @@ ALL_IN_ARCHIVE = Project(
 set -e
 for x in greet helper unrelated; do gcc -O2 -fPIC -Iinclude -c -o $x.o src/$x.c; done
 ar rcs all.a greet.o helper.o unrelated.o
-gcc -shared -o lib.so -Wl,--whole-archive all.a
+gcc -shared -o lib.so -Wl,--whole-archive all.a -Wl,--no-whole-archive
 """},
     "sh build.sh", "lib.so",
 )  # fmt: skip
