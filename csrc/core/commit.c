@@ -85,17 +85,33 @@ static enum naht_outcome write_all(
     return error ? naht_fail(result, NAHT_FAILED, "write", error) : NAHT_DONE;
 }
 
-static enum naht_outcome check_and_write(
-    const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result)
+static enum naht_outcome check_and_write(struct naht_stopped *stopped,
+    const struct naht_commit *plan, uint8_t *buffer, struct naht_result *result)
 {
     enum naht_outcome outcome = naht_check_counters(stopped, plan, result);
     if (outcome == NAHT_DONE)
         outcome = check_expected(plan, result);
     if (outcome == NAHT_DONE)
-        outcome = naht_check_stacks(stopped, plan, result);
+        outcome = naht_check_stacks(stopped, plan, buffer, result);
     if (outcome == NAHT_DONE)
         outcome = naht_check_references(stopped, plan, result);
     return outcome == NAHT_DONE ? write_all(stopped, plan, result) : outcome;
+}
+
+static enum naht_outcome stop_and_change(struct naht_stopped *stopped,
+    const struct naht_commit *plan, uint8_t *buffer, struct naht_result *result)
+{
+    enum naht_outcome outcome = naht_seize_all(stopped, result);
+    uint64_t deadline = naht_now() + plan->stop_timeout_ns;
+    if (outcome == NAHT_DONE)
+        outcome = naht_stop_waiting(stopped, deadline, result);
+    if (outcome == NAHT_DONE)
+        outcome = naht_check_stacks(stopped, plan, buffer, result);
+    if (outcome == NAHT_DONE)
+        outcome = naht_stop_all(stopped, deadline, result);
+    if (outcome == NAHT_DONE && naht_start_time(plan->pid) != plan->start_time)
+        outcome = naht_fail(result, NAHT_GONE, "identify", ESRCH);
+    return outcome == NAHT_DONE ? check_and_write(stopped, plan, buffer, result) : outcome;
 }
 
 static void commit(void *context)
@@ -103,19 +119,21 @@ static void commit(void *context)
     struct commit *job = context;
     struct naht_stopped stopped = {.pid = job->plan->pid};
     struct naht_result *result = job->result;
-    if (naht_start_time(job->plan->pid) != job->plan->start_time) {
-        naht_fail(result, NAHT_GONE, "identify", ESRCH);
-        return;
-    }
-    enum naht_outcome outcome = naht_stop_all(&stopped, job->plan->stop_timeout_ns, result);
-    if (outcome == NAHT_DONE && naht_start_time(job->plan->pid) != job->plan->start_time)
+    uint8_t *buffer = malloc(NAHT_SCAN_BYTES);
+    enum naht_outcome outcome = NAHT_DONE;
+    if (naht_start_time(job->plan->pid) != job->plan->start_time)
         outcome = naht_fail(result, NAHT_GONE, "identify", ESRCH);
-    if (outcome == NAHT_DONE)
-        outcome = check_and_write(&stopped, job->plan, result);
-    naht_let_go(&stopped);
+    else if (!buffer)
+        outcome = naht_fail(result, NAHT_FAILED, "allocate", ENOMEM);
+    if (outcome == NAHT_DONE) {
+        memset(buffer, 0, NAHT_SCAN_BYTES); /* or its pages would be faulted in under the stop */
+        outcome = stop_and_change(&stopped, job->plan, buffer, result);
+        naht_let_go(&stopped);
+    }
     if (stopped.first_stop)
         result->pause_ns = stopped.last_resume - stopped.first_stop;
     result->outcome = outcome;
+    free(buffer);
 }
 
 void naht_commit(const struct naht_commit *plan, struct naht_result *result)

@@ -55,6 +55,8 @@ size_t naht_read(pid_t pid, uint64_t address, void *buffer, size_t size); /* byt
 struct naht_thread {
     pid_t id;
     bool attached, stopped;
+    bool waiting; /* it was not running when it was seized */
+    bool scanned; /* its stack was looked at since it stopped */
     int signal;
     struct user_regs_struct registers;
 };
@@ -66,9 +68,15 @@ struct naht_stopped {
     uint64_t first_stop, last_resume;
 };
 
-/* Stops every thread of the process. On anything but NAHT_DONE, let go all the same. */
+/*
+ * Attaches to every thread, then stops those that wait, then all. After anything but NAHT_DONE, let go
+ * all the same.
+ */
+enum naht_outcome naht_seize_all(struct naht_stopped *stopped, struct naht_result *result);
+enum naht_outcome naht_stop_waiting(
+    struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result);
 enum naht_outcome naht_stop_all(
-    struct naht_stopped *stopped, uint64_t timeout_ns, struct naht_result *result);
+    struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result);
 void naht_let_go(struct naht_stopped *stopped);
 
 /* ---- restart.c ------------------------------------------------------------------------------- */
@@ -84,8 +92,10 @@ bool naht_is_certified(const struct naht_commit *plan, const struct naht_thread 
 /* ---- stacks.c, search.c -------------------------------------------------------------------- */
 enum naht_outcome naht_check_counters(
     const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result);
-enum naht_outcome naht_check_stacks(
-    const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result);
+/* Looks at the stacks of stopped threads that were not scanned yet. `buffer` has NAHT_SCAN_BYTES. */
+enum naht_outcome naht_check_stacks(struct naht_stopped *stopped, const struct naht_commit *plan,
+    uint8_t *buffer, struct naht_result *result);
+#define NAHT_SCAN_BYTES (1u << 20)
 enum naht_outcome naht_check_references(
     const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result);
 

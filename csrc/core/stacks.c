@@ -21,7 +21,7 @@
 #define LARGEST_STACK (1ull << 30)
 #define LARGEST_FOREIGN_SCAN (64ull << 20)
 #define BATCH_THREADS 256
-#define BATCH_BYTES (1u << 20)
+#define BATCH_BYTES NAHT_SCAN_BYTES
 #define SIGNAL_FRAME_SP 168 /* from the return address of a signal frame to its saved RSP */
 
 struct scan {
@@ -268,7 +268,7 @@ static enum naht_outcome scan_all(struct scan *scan)
     enum naht_outcome outcome = NAHT_DONE;
     for (size_t i = 0; i < scan->stopped->count && goes_on(outcome); i++) {
         const struct naht_thread *thread = &scan->stopped->threads[i];
-        if (!thread->stopped || naht_is_certified(scan->plan, thread))
+        if (!thread->stopped || thread->scanned || naht_is_certified(scan->plan, thread))
             continue;
         uint64_t start = stack_start(thread), end = home_end(scan, thread);
         if (!end || end - start > BATCH_BYTES) {
@@ -284,18 +284,17 @@ static enum naht_outcome scan_all(struct scan *scan)
     return goes_on(outcome) ? worse(outcome, judge_batch(scan, &batch)) : outcome;
 }
 
-enum naht_outcome naht_check_stacks(
-    const struct naht_stopped *stopped, const struct naht_commit *plan, struct naht_result *result)
+enum naht_outcome naht_check_stacks(struct naht_stopped *stopped, const struct naht_commit *plan,
+    uint8_t *buffer, struct naht_result *result)
 {
     if (!plan->quiet_count)
         return NAHT_DONE;
-    struct scan scan = {.stopped = stopped, .plan = plan, .result = result};
+    struct scan scan = {.stopped = stopped, .plan = plan, .result = result, .buffer = buffer};
     scan.lowest = plan->quiet[0].start;
     scan.span = plan->quiet[plan->quiet_count - 1].end - scan.lowest;
-    scan.buffer = malloc(BATCH_BYTES);
-    enum naht_outcome outcome
-        = scan.buffer ? scan_all(&scan) : naht_fail(result, NAHT_FAILED, "allocate", ENOMEM);
-    free(scan.buffer);
+    enum naht_outcome outcome = scan_all(&scan);
+    for (size_t i = 0; i < stopped->count; i++)
+        stopped->threads[i].scanned = stopped->threads[i].stopped;
     free(scan.mappings);
     return outcome;
 }

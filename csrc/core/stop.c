@@ -46,6 +46,7 @@ static enum naht_outcome seize(
 {
     if (!naht_ptrace(PTRACE_SEIZE, thread->id, NULL, NULL)) {
         thread->attached = true;
+        thread->waiting = naht_thread_state(stopped->pid, thread->id) != 'R';
         return NAHT_DONE;
     }
     int error = errno;
@@ -81,14 +82,14 @@ static enum naht_outcome seize_new(
     return outcome;
 }
 
-static void interrupt_all(struct naht_stopped *stopped)
+static void interrupt(struct naht_stopped *stopped, bool only_waiting)
 {
     naht_set_urgent(true);
     if (!stopped->first_stop)
         stopped->first_stop = naht_now();
     for (size_t i = 0; i < stopped->count; i++) {
         struct naht_thread *thread = &stopped->threads[i];
-        if (thread->attached && !thread->stopped)
+        if (thread->attached && !thread->stopped && (thread->waiting || !only_waiting))
             naht_ptrace(PTRACE_INTERRUPT, thread->id, NULL, NULL);
     }
     naht_set_urgent(false); /* threads on our own processor must run to stop */
@@ -103,13 +104,13 @@ static bool take_registers(struct naht_thread *thread)
     return true;
 }
 
-static enum naht_outcome wait_all(
-    struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result)
+static enum naht_outcome wait_stopped(struct naht_stopped *stopped, bool only_waiting,
+    uint64_t deadline, struct naht_result *result)
 {
     /* From the last on: when that one has stopped, nearly all others have, and need no wait. */
     for (size_t i = stopped->count; i--;) {
         struct naht_thread *thread = &stopped->threads[i];
-        if (!thread->attached || thread->stopped)
+        if (!thread->attached || thread->stopped || (only_waiting && !thread->waiting))
             continue;
         struct naht_stop_report report;
         int error = naht_wait_stop(stopped->pid, thread->id, deadline, &report);
@@ -127,9 +128,7 @@ static enum naht_outcome wait_all(
     return NAHT_DONE;
 }
 
-/* A thread can only be made by a running one: when all are stopped, no new one appears. */
-enum naht_outcome naht_stop_all(
-    struct naht_stopped *stopped, uint64_t timeout_ns, struct naht_result *result)
+enum naht_outcome naht_seize_all(struct naht_stopped *stopped, struct naht_result *result)
 {
     size_t found = 1, rounds = 0;
     enum naht_outcome outcome = NAHT_DONE;
@@ -138,10 +137,28 @@ enum naht_outcome naht_stop_all(
         if (outcome == NAHT_DONE && ++rounds > 1000)
             outcome = naht_fail(result, NAHT_UNSTOPPABLE, "seize", EAGAIN);
     }
-    uint64_t deadline = naht_now() + timeout_ns;
-    for (found = 1; outcome == NAHT_DONE && found;) {
-        interrupt_all(stopped);
-        outcome = wait_all(stopped, deadline, result);
+    return outcome;
+}
+
+/*
+ * Threads that wait are stopped first, and their stacks can be read while the others still run: those
+ * feel the last part of the stop only. A stopped thread's return addresses do not change.
+ */
+enum naht_outcome naht_stop_waiting(
+    struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result)
+{
+    interrupt(stopped, true);
+    return wait_stopped(stopped, true, deadline, result);
+}
+
+/* A thread can only be made by a running one: when all are stopped, no new one appears. */
+enum naht_outcome naht_stop_all(
+    struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result)
+{
+    enum naht_outcome outcome = NAHT_DONE;
+    for (size_t found = 1; outcome == NAHT_DONE && found;) {
+        interrupt(stopped, false);
+        outcome = wait_stopped(stopped, false, deadline, result);
         if (outcome == NAHT_DONE)
             outcome = seize_new(stopped, &found, result);
     }
