@@ -124,3 +124,42 @@ void *place; int step(int n) {{
 again: {BODY} return n + %d; }}
 """
     assert refused(tmp_path, one_file(text % 7, text % 8)).reason == "label-stored"
+
+
+KEEPER = """
+int (*kept[4])(void *, int); void *objects[4];
+template <class F> int enter(void *f, int n) {{ {body} return (*static_cast<F *>(f))(n); }}
+template <class F> void keep(int at, F f) {{ kept[at] = enter<F>; objects[at] = new F(f); }}
+int api(int n) {{
+  int k = n; long j = n; (void)k; (void)j; {first} {second} return kept[0](objects[0], n); }}
+"""
+PLUS = f"keep(0, [](int x) {{ {BODY} return x + 1; }});"
+TWICE = f"keep(1, [](int x) {{ {BODY} return x * 2; }});"
+BEFORE = f"keep(2, [](int x) {{ {BODY} return x - 1; }});"
+ONE_KEPT = f"keep(0, [k](int x) {{ {BODY} return x + k; }});"
+TWO_KEPT = f"keep(0, [j, k](int x) {{ {BODY} return x + k + int(j); }});"
+
+
+def lambdas(tmp_path: Path, old: tuple[str, str], new: tuple[str, str], compiler: str) -> Recipe:
+    texts = [KEEPER.format(body=BODY, first=a, second=b) for a, b in (old, new)]
+    return Recipe({"case.cc": texts[0]}, {"case.cc": texts[1]}, compiler=compiler)
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_a_lambda_put_before_others(tmp_path: Path, compiler: str) -> None:
+    recipe = lambdas(tmp_path, (PLUS, TWICE), (BEFORE + PLUS, TWICE), compiler)
+    assert refused(tmp_path, recipe).reason == "lambda-renumbered"
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_a_lambda_with_another_body_is_changed_alone(tmp_path: Path, compiler: str) -> None:
+    recipe = lambdas(tmp_path, (PLUS, TWICE), (PLUS, TWICE.replace("* 2", "* 3")), compiler)
+    (name,) = included(judged(tmp_path, recipe))
+    assert "enter" in name
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_a_lambda_that_captures_more(tmp_path: Path, compiler: str) -> None:
+    error = refused(tmp_path, lambdas(tmp_path, (ONE_KEPT, TWICE), (TWO_KEPT, TWICE), compiler))
+    assert error.reason == "layout-changed"
+    assert "api::(lambda 1)" in error.cause

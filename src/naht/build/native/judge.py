@@ -13,6 +13,7 @@ from naht.build.native.constants import settle_constants
 from naht.build.native.data_rules import judge_data
 from naht.build.native.hooks import include_hooks
 from naht.build.native.include import dropped_names, include_functions, matched_names
+from naht.build.native.lambdas import judge_lambdas
 from naht.build.native.layout_rules import judge_layouts
 from naht.build.native.link_rules import judge_links
 from naht.build.native.linked import LinkedView
@@ -40,6 +41,7 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
         judge_layouts(unit, refusals)
     judge_moved(units, old, refusals)
     judge_data(units, constants, old, refusals)
+    judge_lambdas(included, refusals)
     judge_code(included, old, refusals)
     prove_running(old.link, pair.running, UsedThings(included, old).all(), refusals)
     if not included.functions and not refusals.found:

@@ -112,8 +112,13 @@ def signatures(debug: DebugInfo) -> dict[str, Description]:
 def records(debug: DebugInfo) -> dict[str, frozenset[Record]]:
     """Qualified name → the records of that name (one, but for scopes without names)."""
     found: dict[str, set[Record]] = {}
+    closures: dict[str, int] = {}
     for entry in debug.entries:
         record, name = entry, qualified_name_of_record(entry)
+        if not name and _is_closure(entry):
+            function = qualified_name(entry.get_parent())
+            closures[function] = closures.get(function, 0) + 1
+            name = f"struct {function}::(lambda {closures[function]})"
         if entry.tag == "DW_TAG_typedef":
             record = follow(entry, "DW_AT_type")
         if name and record is not None and "DW_AT_declaration" not in record.attributes:
@@ -130,6 +135,13 @@ def qualified_name_of_record(entry: Entry) -> str:
         if target is not None and target.tag in RECORDS and "DW_AT_name" not in target.attributes:
             return qualified_name(entry)
     return ""
+
+
+def _is_closure(entry: Entry) -> bool:
+    """The unnamed class of a lambda, whose members are what it captured."""
+    return entry.tag in RECORDS and any(
+        child.tag == "DW_TAG_subprogram" for child in entry.iter_children()
+    )
 
 
 def describe_record(entry: Entry, depth: int) -> Record:
