@@ -314,41 +314,45 @@ static PyObject *call_result(const struct naht_calls *calls, const struct naht_r
 static PyObject *py_call(PyObject *module, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"pid", "thread", "start_time", "syscall_return", "signal_return",
-        "calls", "stack_floor", "stack_end", "timeout_ns", NULL};
-    PyObject *chain, *list, *answer = NULL;
+        "calls", "expected", "stack_floor", "stack_end", "timeout_ns", NULL};
+    PyObject *chain, *list, *expected, *answer = NULL;
+    struct bytes_list bytes = {0};
     unsigned long long start_time, syscall_return, floor, end, timeout;
     int pid, thread;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iiKKOOKKK", names, &pid, &thread,
-            &start_time, &syscall_return, &chain, &list, &floor, &end, &timeout))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iiKKOOOKKK", names, &pid, &thread,
+            &start_time, &syscall_return, &chain, &list, &expected, &floor, &end, &timeout))
         return NULL;
     struct naht_calls calls = {.pid = pid, .thread = thread, .start_time = start_time,
         .syscall_return = syscall_return, .stack_floor = floor, .stack_end = end, .timeout_ns = timeout};
     struct naht_result result;
-    if (!get_chain(chain, &calls) && !get_calls(list, &calls)) {
+    if (!get_chain(chain, &calls) && !get_calls(list, &calls)
+        && !get_bytes_list(expected, &bytes)) {
+        calls.expected = bytes.items, calls.expected_count = bytes.count;
         Py_BEGIN_ALLOW_THREADS
         naht_call(&calls, &result);
         Py_END_ALLOW_THREADS
         answer = call_result(&calls, &result);
     }
     free(calls.calls);
+    free_bytes_list(&bytes);
     return answer;
 }
 
 static PyObject *py_write(PyObject *module, PyObject *args)
 {
-    int pid;
+    int memory;
     unsigned long long address;
     PyObject *data;
     char *content;
     Py_ssize_t size;
     (void)module;
-    if (!PyArg_ParseTuple(args, "iKS", &pid, &address, &data)
+    if (!PyArg_ParseTuple(args, "iKS", &memory, &address, &data)
         || PyBytes_AsStringAndSize(data, &content, &size))
         return NULL;
     int error;
     Py_BEGIN_ALLOW_THREADS
-    error = naht_write(pid, address, content, (size_t)size);
+    error = naht_write(memory, address, content, (size_t)size);
     Py_END_ALLOW_THREADS
     return PyLong_FromLong(error);
 }

@@ -33,16 +33,17 @@ struct borrowed {
     struct naht_calls *calls;
     struct naht_result *result;
     struct user_regs_struct registers; /* the thread's own */
+    uint64_t original_call; /* that the thread was interrupted in */
     uint64_t signal_mask;
     uint8_t extended[NAHT_FRAME_ROOM];
     size_t extended_size;
     uint64_t frame; /* address of the return chain; the user context follows it */
     uint64_t deadline;
-    int held_signal;
+    int taken_signal; /* it stopped to take this one, and takes it when it is let go */
+    uint64_t held_signals; /* sent again when it is let go: bit n for signal n + 1 */
     bool stopped;
     bool ran_function;
-    bool repeated; /* its registers were changed so that its system call is made again */
-    bool signal_stop; /* it stopped to take held_signal, and takes it when it is let go */
+    struct naht_stop_report first_stop;
 };
 
 static long trace(struct borrowed *b, long request, void *address, void *data)
@@ -68,16 +69,15 @@ static enum naht_outcome wait_stop(struct borrowed *b, struct naht_stop_report *
 
 static enum naht_outcome stop_thread(struct borrowed *b)
 {
-    struct naht_stop_report report;
     if (trace(b, PTRACE_SEIZE, NULL, (void *)PTRACE_O_TRACESYSGOOD))
         return fail(b, errno == ESRCH ? NAHT_GONE : NAHT_REFUSED, "attach", errno);
     if (trace(b, PTRACE_INTERRUPT, NULL, NULL))
         return fail(b, NAHT_GONE, "interrupt", errno);
-    enum naht_outcome outcome = wait_stop(b, &report);
-    b->held_signal = report.signal;
-    b->signal_stop = report.signal;
-    return outcome == NAHT_DONE && b->signal_stop ? fail(b, NAHT_UNSUITABLE, "signal", 0)
-                                                  : outcome;
+    enum naht_outcome outcome = wait_stop(b, &b->first_stop);
+    if (outcome != NAHT_DONE)
+        return outcome;
+    b->taken_signal = b->first_stop.signal;
+    return b->taken_signal ? fail(b, NAHT_UNSUITABLE, "signal", 0) : NAHT_DONE;
 }
 
 /* The kernel aborts a restartable sequence only when it sees the counter inside it. */
@@ -94,15 +94,15 @@ static bool in_restartable_sequence(struct borrowed *b)
 static enum naht_outcome save_state(struct borrowed *b)
 {
     struct iovec extended = {b->extended, sizeof b->extended};
-    if (trace(b, PTRACE_GETREGS, NULL, &b->registers)
+    if (naht_get_registers(b->calls->thread, &b->first_stop, &b->registers)
         || trace(b, PTRACE_GETREGSET, (void *)NT_X86_XSTATE, &extended)
         || trace(b, PTRACE_GETSIGMASK, (void *)sizeof b->signal_mask, &b->signal_mask))
         return fail(b, NAHT_GONE, "save registers", errno);
     b->extended_size = extended.iov_len;
-    b->repeated = naht_repeat_call(b->calls->thread, &b->registers);
+    b->original_call = naht_original_call(b->calls->pid, &b->registers);
     if (b->registers.cs != USER_CODE)
         return fail(b, NAHT_UNSUITABLE, "32-bit code", 0);
-    if ((int64_t)b->registers.orig_rax < 0 && !b->repeated && in_restartable_sequence(b))
+    if ((int64_t)b->registers.orig_rax < 0 && in_restartable_sequence(b))
         return fail(b, NAHT_UNSUITABLE, "restartable sequence", 0);
     return NAHT_DONE;
 }
@@ -116,7 +116,9 @@ static enum naht_outcome place_frame(struct borrowed *b)
     if (b->registers.rsp < b->calls->stack_floor + RED_ZONE + room + CALL_ROOM
         || b->registers.rsp > b->calls->stack_end)
         return fail(b, NAHT_UNSUITABLE, "stack room", ENOMEM);
-    size_t size = naht_build_frame(buffer + 8, sizeof buffer - 8, b->frame, &b->registers,
+    struct user_regs_struct registers = b->registers;
+    registers.orig_rax = b->original_call;
+    size_t size = naht_build_frame(buffer + 8, sizeof buffer - 8, b->frame, &registers,
         b->signal_mask, b->extended, b->extended_size, b->calls->chain, b->calls->chain_count);
     if (!size)
         return fail(b, NAHT_UNSUITABLE, "extended state", 0);
@@ -175,21 +177,32 @@ static bool is_fault(int signal)
     return signal && !(borrowed_mask() >> (signal - 1) & 1);
 }
 
-/* Runs on to the next system call stop. SIGSTOP cannot be masked: it is sent again at the end. */
+/* Whether the thread raised it by what it does, and nobody sent it (sigaction(2), si_code). */
+static bool is_own_fault(struct borrowed *b, int signal)
+{
+    siginfo_t info = {0};
+    return is_fault(signal) && !trace(b, PTRACE_GETSIGINFO, NULL, &info) && info.si_code > 0;
+}
+
+/*
+ * Runs on to the next system call stop. SIGSTOP cannot be masked, and must not be held back: a
+ * SIGCONT that follows would find nothing to undo. A traced thread can run on in a stopped process.
+ */
 static enum naht_outcome next_syscall_stop(struct borrowed *b, struct user_regs_struct *registers)
 {
-    for (;;) {
+    for (long deliver = 0;;) {
         struct naht_stop_report report;
-        if (trace(b, PTRACE_SYSCALL, NULL, NULL))
+        if (trace(b, PTRACE_SYSCALL, NULL, (void *)deliver))
             return fail(b, NAHT_GONE, "run", errno);
         b->stopped = false;
         enum naht_outcome outcome = wait_stop(b, &report);
         if (outcome != NAHT_DONE)
             return outcome;
-        if (is_fault(report.signal))
+        if (is_own_fault(b, report.signal))
             return fail(b, NAHT_CRASHED, "call", report.signal);
-        if (report.signal)
-            b->held_signal = report.signal;
+        deliver = report.signal == SIGSTOP ? SIGSTOP : 0;
+        if (report.signal && !deliver)
+            b->held_signals |= 1ull << (report.signal - 1);
         if (report.event == NAHT_SYSCALL_STOP)
             break;
     }
@@ -260,6 +273,8 @@ static void stop_again(struct borrowed *b)
     if (!trace(b, PTRACE_INTERRUPT, NULL, NULL)
         && !naht_wait_stop(b->calls->pid, b->calls->thread, b->deadline, &report))
         b->stopped = !report.gone;
+    if (b->stopped && report.signal == SIGSTOP)
+        b->taken_signal = SIGSTOP;
 }
 
 /*
@@ -271,8 +286,10 @@ static void give_back(struct borrowed *b)
 {
     /* A function's own waits overwrite the kernel's restart block: start the call afresh instead. */
     if (b->ran_function && (int64_t)b->registers.orig_rax >= 0
-        && (int64_t)b->registers.rax == -NAHT_RESTART_BLOCK)
+        && (int64_t)b->registers.rax == -NAHT_RESTART_BLOCK) {
+        b->registers.orig_rax = b->original_call;
         b->registers.rax = (uint64_t)-NAHT_RESTART_NO_INTERRUPT;
+    }
     if (!b->stopped)
         stop_again(b);
     if (!b->stopped)
@@ -285,21 +302,23 @@ static void give_back(struct borrowed *b)
 static void let_go(struct borrowed *b)
 {
     if (b->stopped)
-        trace(b, PTRACE_DETACH, NULL, (void *)(long)(b->signal_stop ? b->held_signal : 0));
-    if (b->stopped && !b->signal_stop && b->held_signal)
-        syscall(SYS_tgkill, b->calls->pid, b->calls->thread, b->held_signal);
+        trace(b, PTRACE_DETACH, NULL, (void *)(long)b->taken_signal);
+    for (int signal = 1; signal <= 64; signal++)
+        if (b->held_signals >> (signal - 1) & 1)
+            syscall(SYS_tgkill, b->calls->pid, b->calls->thread, signal);
 }
 
 static enum naht_outcome borrow(struct borrowed *b)
 {
     enum naht_outcome outcome = save_state(b);
+    /* Another thread may have executed a new program since the addresses were found. */
+    if (outcome == NAHT_DONE)
+        outcome = naht_check_expected(
+            b->calls->pid, b->calls->expected, b->calls->expected_count, b->result);
     if (outcome == NAHT_DONE)
         outcome = place_frame(b);
-    if (outcome != NAHT_DONE) {
-        if (b->repeated)
-            trace(b, PTRACE_SETREGS, NULL, &b->registers);
+    if (outcome != NAHT_DONE)
         return outcome;
-    }
     outcome = run_calls(b);
     give_back(b);
     /* Something may have run already, so this is no case for another try. */

@@ -16,15 +16,15 @@ struct commit {
     struct naht_result *result;
 };
 
-static enum naht_outcome check_expected(
-    const struct naht_commit *plan, struct naht_result *result)
+enum naht_outcome naht_check_expected(
+    pid_t pid, const struct naht_bytes *expected, size_t count, struct naht_result *result)
 {
-    for (size_t i = 0; i < plan->expected_count; i++) {
-        const struct naht_bytes *want = &plan->expected[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct naht_bytes *want = &expected[i];
         uint8_t have[4096];
         for (size_t at = 0; at < want->size;) {
             size_t part = want->size - at < sizeof have ? want->size - at : sizeof have;
-            size_t got = naht_read(plan->pid, want->address + at, have, part);
+            size_t got = naht_read(pid, want->address + at, have, part);
             size_t same = 0;
             while (same < got && have[same] == want->data[at + same])
                 same++;
@@ -90,7 +90,7 @@ static enum naht_outcome check_and_write(struct naht_stopped *stopped,
 {
     enum naht_outcome outcome = naht_check_counters(stopped, plan, result);
     if (outcome == NAHT_DONE)
-        outcome = check_expected(plan, result);
+        outcome = naht_check_expected(plan->pid, plan->expected, plan->expected_count, result);
     if (outcome == NAHT_DONE)
         outcome = naht_check_stacks(stopped, plan, buffer, result);
     if (outcome == NAHT_DONE)

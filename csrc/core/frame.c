@@ -55,12 +55,9 @@ static size_t standard_size(uint64_t features)
  */
 static void set_resume_point(struct sigcontext_64 *machine, const struct user_regs_struct *r)
 {
-    int64_t result = -(int64_t)r->rax;
-    bool interrupted = result == NAHT_RESTART_SYS || result == NAHT_RESTART_NO_INTERRUPT
-        || result == NAHT_RESTART_NO_HANDLER || result == NAHT_RESTART_BLOCK;
     machine->ax = r->rax;
     machine->ip = r->rip;
-    if ((int64_t)r->orig_rax >= 0 && interrupted) {
+    if (naht_is_restarted(r)) {
         machine->ax = r->orig_rax;
         machine->ip = r->rip - 2; /* the length of `syscall` */
     }

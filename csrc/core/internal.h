@@ -79,15 +79,24 @@ enum naht_outcome naht_stop_all(
     struct naht_stopped *stopped, uint64_t deadline, struct naht_result *result);
 void naht_let_go(struct naht_stopped *stopped);
 
-/* ---- restart.c ------------------------------------------------------------------------------- */
-/* Changes the registers of a thread that our stop would make see EINTR; true if it did. */
-bool naht_repeat_call(pid_t thread, struct user_regs_struct *registers);
+/* ---- restart.c ------------------------------------------------------------------------------ */
+/* The registers of a stopped thread; a wait that our stop alone interrupted will be made again. */
+int naht_get_registers(
+    pid_t thread, const struct naht_stop_report *report, struct user_regs_struct *registers);
+/* Whether the kernel will make the interrupted system call again when the thread goes on. */
+bool naht_is_restarted(const struct user_regs_struct *registers);
+/* The number of the interrupted call, also where it is restart_syscall's by now. */
+uint64_t naht_original_call(pid_t pid, const struct user_regs_struct *registers);
 
 /* ---- suspects.c ------------------------------------------------------------------------------ */
 /* Notes a suspect with a copy of its stack [start, end), or without one when start is 0. */
 void naht_add_suspect(struct naht_result *result, pid_t pid, const struct naht_thread *thread,
     uint64_t start, uint64_t end);
 bool naht_is_certified(const struct naht_commit *plan, const struct naht_thread *thread);
+
+/* ---- commit.c ------------------------------------------------------------------------------ */
+enum naht_outcome naht_check_expected(
+    pid_t pid, const struct naht_bytes *expected, size_t count, struct naht_result *result);
 
 /* ---- stacks.c, search.c -------------------------------------------------------------------- */
 enum naht_outcome naht_check_counters(

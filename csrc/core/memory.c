@@ -34,14 +34,9 @@ int naht_write_open(int memory, uint64_t address, const void *data, size_t size)
     return 0;
 }
 
-int naht_write(pid_t pid, uint64_t address, const void *data, size_t size)
+int naht_write(int memory, uint64_t address, const void *data, size_t size)
 {
-    int memory = naht_open_memory(pid);
-    if (memory < 0)
-        return errno;
-    int error = naht_write_open(memory, address, data, size);
-    close(memory);
-    return error;
+    return naht_write_open(memory, address, data, size);
 }
 
 /*

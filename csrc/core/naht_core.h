@@ -109,6 +109,8 @@ struct naht_calls {
     uint64_t syscall_return; /* address of `syscall; ret` */
     uint64_t chain[NAHT_MAX_CHAIN]; /* stack words after whose last `ret` rt_sigreturn runs */
     size_t chain_count;
+    const struct naht_bytes *expected; /* looked at while the thread is stopped */
+    size_t expected_count;
     struct naht_call *calls;
     size_t call_count;
     size_t finished;
@@ -120,8 +122,11 @@ void naht_commit(const struct naht_commit *plan, struct naht_result *result);
 void naht_free_suspects(struct naht_result *result);
 void naht_call(struct naht_calls *calls, struct naht_result *result);
 
-/* Returns 0 or an errno. Writes through page protection, as /proc/PID/mem does. */
-int naht_write(pid_t pid, uint64_t address, const void *data, size_t size);
+/*
+ * Returns 0 or an errno. Writes through page protection. `memory` is an open /proc/PID/mem: it
+ * stays with the address space that it was opened on, whatever the process executes meanwhile.
+ */
+int naht_write(int memory, uint64_t address, const void *data, size_t size);
 
 /*
  * Copies the classic BPF program number `index` of the thread's seccomp filters into `program`

@@ -21,6 +21,7 @@ static void read_filter(void *context)
 {
     struct request *r = context;
     struct naht_stop_report report;
+    struct user_regs_struct registers;
     r->result = -EIO;
     if (naht_ptrace(PTRACE_SEIZE, r->thread, NULL, NULL)
         || naht_ptrace(PTRACE_INTERRUPT, r->thread, NULL, NULL)) {
@@ -32,6 +33,7 @@ static void read_filter(void *context)
         r->result = error ? -error : -ESRCH;
         return;
     }
+    naht_get_registers(r->thread, &report, &registers);
     void *index = (void *)(unsigned long)r->index;
     long size = naht_ptrace(PTRACE_SECCOMP_GET_FILTER, r->thread, index, NULL);
     if (size > 0 && (size > LARGEST_PROGRAM || (size_t)size > r->limit))

@@ -58,6 +58,8 @@ enum naht_outcome naht_check_counters(
         uint64_t counter = thread->registers.rip;
         if (!thread->stopped)
             continue;
+        if (naht_is_restarted(&thread->registers))
+            counter -= 2; /* the length of `syscall`, which runs again */
         if (range_holding(plan->quiet, plan->quiet_count, counter, 0)
             || range_holding(plan->still, plan->still_count, counter, 0)) {
             result->thread = thread->id;

@@ -95,15 +95,6 @@ static void interrupt(struct naht_stopped *stopped, bool only_waiting)
     naht_set_urgent(false); /* threads on our own processor must run to stop */
 }
 
-static bool take_registers(struct naht_thread *thread)
-{
-    if (naht_ptrace(PTRACE_GETREGS, thread->id, NULL, &thread->registers))
-        return false;
-    if (!thread->signal && naht_repeat_call(thread->id, &thread->registers))
-        naht_ptrace(PTRACE_SETREGS, thread->id, NULL, &thread->registers);
-    return true;
-}
-
 static enum naht_outcome wait_stopped(struct naht_stopped *stopped, bool only_waiting,
     uint64_t deadline, struct naht_result *result)
 {
@@ -120,7 +111,7 @@ static enum naht_outcome wait_stopped(struct naht_stopped *stopped, bool only_wa
         }
         thread->attached = thread->stopped = !report.gone;
         thread->signal = report.signal;
-        if (!report.gone && !take_registers(thread)) {
+        if (!report.gone && naht_get_registers(thread->id, &report, &thread->registers)) {
             /* Killed while stopped (SIGKILL, exec by another thread): it never runs on. */
             thread->attached = thread->stopped = false;
         }

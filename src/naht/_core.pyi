@@ -28,7 +28,7 @@ class CommitResult(TypedDict):
     suspects: list[Suspect]  # threads that the conservative scan could not clear
 
 class CallResult(TypedDict):
-    outcome: str  # done | unsuitable | gone | refused | failed | crashed
+    outcome: str  # done | unsuitable | mismatch | gone | refused | failed | crashed
     results: list[int]  # the value of each call that ran, as signed 64-bit
     error: int
     step: str
@@ -65,6 +65,7 @@ def call(
     syscall_return: int,
     signal_return: Sequence[int],
     calls: Sequence[tuple[str, int, Sequence[int]]],
+    expected: Sequence[tuple[int, bytes]],
     stack_floor: int,
     stack_end: int,
     timeout_ns: int,
@@ -74,11 +75,16 @@ def call(
     Each call stands on a signal frame that restores the thread by itself, should we die.
     `syscall_return` is the address of `syscall; ret`; `signal_return` the return chain (words)
     that performs rt_sigreturn on the frame behind it. Stops early at the first negative
-    result of a system call. The thread must be on its stack between `stack_floor` and `stack_end`.
+    result of a system call. Nothing runs unless each `expected` address holds its bytes once the
+    thread is stopped: a program that was executed meanwhile is another one. The thread must be on
+    its stack between `stack_floor` and `stack_end`.
     """
 
-def write(pid: int, address: int, data: bytes) -> int:
-    """Writes through page protection without stopping anything. Returns 0 or an errno."""
+def write(memory: int, address: int, data: bytes) -> int:
+    """Writes through page protection without stopping anything. Returns 0 or an errno.
+
+    `memory` is a descriptor of /proc/PID/mem, open for writing.
+    """
 
 def seccomp_filters(pid: int, thread: int) -> list[bytes]:
     """The classic BPF programs of the thread's seccomp filters, newest first. Raises OSError."""

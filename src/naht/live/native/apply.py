@@ -12,10 +12,11 @@ import struct
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from naht.domain.process import LoadedObject
 from naht.elf.file import ElfFile
-from naht.errors import BusyError, NahtError, TargetRefusedError
+from naht.errors import BusyError, NahtError, TargetGoneError, TargetRefusedError
 from naht.hotpatch.image import HotpatchImage, check_image
 from naht.hotpatch.manifest import Binding, Image
 from naht.hotpatch.verified import VerifiedHotpatch
@@ -34,6 +35,7 @@ from naht.live.native.remote import (
     Call,
     Remote,
     Step,
+    Write,
     map_call,
 )
 from naht.live.native.session import Session, entry_range, state_expected, state_write
@@ -182,8 +184,7 @@ def _execute(session: Session, plan: ApplyPlan) -> None:
     except NahtError:
         _discard(session, record, plan)
         raise
-    if plan.hooks.post_apply:
-        run_hook(session.remote, plan.hooks.post_apply)
+    _run_post_apply(session, plan)
 
 
 def _install(session: Session, plan: ApplyPlan) -> Record:
@@ -191,13 +192,14 @@ def _install(session: Session, plan: ApplyPlan) -> Record:
     writes the record into it, so that whoever comes next knows what it is; then the regions."""
     remote, regions = session.remote, plan.payload.regions
     first, end = regions[0], regions[-1].address + regions[-1].size
-    _map(remote, [_reservation(first.address, end - first.address)])
+    _map(remote, [_reservation(first.address, end - first.address)], ())
     content = plan.contents["record"]
     remote.write(first.address + 8, content[8:])
     remote.write(first.address, content[:8])  # the magic last: a record is whole or none
     record = Record(first.address, records.STATE_READY, records.UNWIND_NONE, plan.payload)
     try:
-        _map(remote, [_region_mapping(region) for region in regions[1:]])
+        mappings = [_region_mapping(region) for region in regions[1:]]
+        _map(remote, mappings, [(first.address, records.MAGIC)])
         for region in regions[1:]:
             remote.write(region.address, plan.contents[region.kind])
     except NahtError:
@@ -214,8 +216,8 @@ def _region_mapping(region: Region) -> Call:
     return map_call(region.address, region.size, _PROTECTION[region.kind], MAP_FIXED)
 
 
-def _map(remote: Remote, calls: Sequence[Call]) -> None:
-    results = remote.run(calls) if calls else []
+def _map(remote: Remote, calls: Sequence[Call], expected: Sequence[Write]) -> None:
+    results = remote.run(calls, expected=expected) if calls else []
     for result, (_, _, arguments) in zip(results, calls, strict=False):
         if result != arguments[0]:
             raise _map_refused(remote.key.pid, -result, arguments[0])
@@ -243,6 +245,18 @@ def _run_pre_apply(session: Session, plan: ApplyPlan) -> None:
         )
 
 
+def _run_post_apply(session: Session, plan: ApplyPlan) -> None:
+    """The hotpatch is active, whatever becomes of this hook."""
+    if not plan.hooks.post_apply:
+        return
+    try:
+        run_hook(session.remote, plan.hooks.post_apply)
+    except TargetGoneError:
+        raise
+    except NahtError as error:
+        session.notes.append(f"its post-apply hook did not run to its end: {error.cause}")
+
+
 def run_hook(remote: Remote, stub: int) -> None:
     remote.run([("function", stub, ())], plain=True)
 
@@ -254,21 +268,34 @@ def _switch(session: Session, plan: ApplyPlan, record: Record) -> None:
     together = plan.payload.consistency == "quiescent"
     writes = [
         *plan.switching.writes(),
-        state_write(record, records.STATE_ACTIVE),
+        # Its own state last: only a record that is not yet active says what became of the others.
         *(state_write(old, records.STATE_INACTIVE) for old in plan.replaced),
+        state_write(record, records.STATE_ACTIVE),
     ]
-    session.commit(
-        Step(
-            expected=[
-                state_expected(record),
-                *map(state_expected, plan.replaced),
-                *((e.address, e.before) for e in entries),
-            ],
-            writes=writes,
-            quiet=_quiet_ranges(plan) if together else (),
-            still=[entry_range(e.address) for e in entries],
-        )
+    step = Step(
+        expected=[
+            state_expected(record),
+            *map(state_expected, plan.replaced),
+            *((e.address, e.before) for e in entries),
+        ],
+        writes=writes,
+        quiet=_quiet_ranges(plan) if together else _interrupted_ranges(plan),
+        still=[entry_range(e.address) for e in entries],
     )
+    try:
+        session.commit(step)
+    except TargetRefusedError as error:
+        # A stack that no thread is on was left by a call, not by a signal within those bytes.
+        if together or error.reason != "hidden-stacks":
+            raise
+        session.commit(replace(step, quiet=()))
+
+
+def _interrupted_ranges(plan: ApplyPlan) -> list[tuple[int, int]]:
+    """Where a signal handler must not return to: behind the first instruction that is overwritten.
+    A return address may equal a quiet range's end, hence the 4. A jump has no inside."""
+    entries = plan.switching.entries
+    return [(e.address + 1, e.address + 4) for e in entries if e.before[:1] != b"\xe9"]
 
 
 def _quiet_ranges(plan: ApplyPlan) -> list[tuple[int, int]]:

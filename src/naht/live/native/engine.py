@@ -191,9 +191,11 @@ def _settle_all(session: Session, objects: Sequence[LoadedObject], dry_run: bool
         return found
     from naht.live.native.status import find_orphans  # noqa: PLC0415
 
-    for index, record in enumerate(found):
-        others = [o for o in found if o.address != record.address]
-        found[index] = settle(session, record, others, objects)
+    # An apply that was cut short comes first: it knows the entries of what it replaces, too.
+    for state in (records.STATE_READY, records.STATE_ACTIVE):
+        for record in (r for r in found if r.state == state):
+            settle(session, record, [o for o in found if o.address != record.address], objects)
+        found = read_records(session.memory, session.remote.maps())
     reclaim_inactive(session, found)
     reclaim_orphans(session, find_orphans(session.memory, maps))
     return read_records(session.memory, session.remote.maps())

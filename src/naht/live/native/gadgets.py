@@ -22,6 +22,7 @@ SIGNAL_RETURNS = (
     bytes.fromhex("b80f0000000f05"),  # mov $15,%eax; syscall: musl and others
 )
 POP_RAX_RETURN = bytes.fromhex("58c3")
+LONGEST_GADGET = 9
 _CHUNK = 512 << 10
 _OVERLAP = 16
 _MAX_SEARCHED = 512 << 20

@@ -15,6 +15,8 @@ from naht.errors import BusyError, NahtError, TargetGoneError
 from naht.live.native import record as records
 from naht.live.native import unwind
 from naht.live.native.arena import STUB_SIZE
+from naht.live.native.coroutines import hidden_stack_signs
+from naht.live.native.discovery import find_elves
 from naht.live.native.procfs import Mapping, mapping_at
 from naht.live.native.record import Record
 from naht.live.native.remote import Range, Step
@@ -36,9 +38,10 @@ def reclaim(session: Session, record: Record, others: Sequence[Record]) -> str:
         session.commit(step, attempts=ATTEMPTS)
         if not unwind.forget(session, record):
             return "the unwinder may still look at its tables"
-        if record.payload.escapes == "data":
-            session.commit(_search_for_pointers(session, record, step), attempts=ATTEMPTS)
-        session.remote.unmap(record.start, record.end - record.start)
+        if unreferenced := _what_nobody_may_hold(session, record):
+            search = replace(step, unreferenced=unreferenced, scan_limit=SCAN_LIMIT)
+            session.commit(search, attempts=ATTEMPTS)
+        _unmap(session, record)
     except BusyError as error:
         return error.cause
     except TargetGoneError:
@@ -52,8 +55,12 @@ def give_back(session: Session, record: Record) -> str:
     """The same for an arena that nothing ever led into: no look at the threads is needed."""
     if not unwind.forget(session, record):
         return "the unwinder may still look at its tables"
-    session.remote.unmap(record.start, record.end - record.start)
+    _unmap(session, record)
     return ""
+
+
+def _unmap(session: Session, record: Record) -> None:
+    session.remote.unmap(record.start, record.end - record.start, records.MAGIC)
 
 
 def _plan_scan(session: Session, record: Record, others: Sequence[Record]) -> Step | None:
@@ -72,8 +79,17 @@ def _plan_scan(session: Session, record: Record, others: Sequence[Record]) -> St
     )
 
 
-def _search_for_pointers(session: Session, record: Record, step: Step) -> Step:
-    """The same look, and one for words that point to what the program can have got hold of.
+def _what_nobody_may_hold(session: Session, record: Record) -> list[Range]:
+    """The parts to which no word of the process may point. Stacks of coroutines are no thread's, so
+    that a return address on one is found only by a search of all memory."""
+    if record.payload.escapes == "data":
+        return _reachable_parts(session, record)
+    elves = [elf for elf, _ in find_elves(session.memory, session.remote.maps())]
+    return record.ranges("code") if hidden_stack_signs(session.memory, elves) else []
+
+
+def _reachable_parts(session: Session, record: Record) -> list[Range]:
+    """What the program can have got hold of.
 
     That leaves out the record and the unwind tables: only the unwinder ever pointed to those. It
     has forgotten them, but memory that it freed may still hold the old words.
@@ -85,7 +101,7 @@ def _search_for_pointers(session: Session, record: Record, step: Step) -> Step:
     ]
     if record.payload.unwind_frames:
         ranges = without(ranges, unwind.tables_of(session.memory, record))
-    return replace(step, unreferenced=ranges, scan_limit=SCAN_LIMIT)
+    return ranges
 
 
 def without(ranges: Sequence[Range], hole: Range) -> list[Range]:
@@ -123,5 +139,5 @@ def reclaim_orphans(session: Session, orphans: Sequence[Mapping]) -> None:
     for mapping in orphans:
         now = mapping_at(session.remote.maps(), mapping.start)
         if now == mapping:
-            session.remote.unmap(mapping.start, mapping.size)
+            session.remote.unmap(mapping.start, mapping.size, bytes(8))
             session.notes.append("memory of an apply that was cut short was given back")

@@ -6,7 +6,6 @@ outcomes into naht's errors. It decides nothing about hotpatches, and keeps no s
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -17,9 +16,9 @@ import msgspec
 
 from naht import _core
 from naht.domain.process import ProcessKey
-from naht.errors import TargetGoneError, TargetRefusedError, ToolError
+from naht.errors import NahtError, TargetGoneError, TargetRefusedError, ToolError
 from naht.live.native import procfs, threads
-from naht.live.native.gadgets import Gadgets, find_gadgets
+from naht.live.native.gadgets import LONGEST_GADGET, Gadgets, find_gadgets
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
 from naht.live.native.threads import Candidate
@@ -67,6 +66,7 @@ class Remote:
         self.key = key
         self.memory = memory
         self.gadgets: Gadgets = find_gadgets(memory, maps)
+        self._code = _code_at(memory, self.gadgets)
         self.main_stack_end = next((m.end for m in maps if m.path == "[stack]"), 0)
         self.borrow_ns = 0
 
@@ -79,14 +79,19 @@ class Remote:
     def maps(self) -> tuple[Mapping, ...]:
         return procfs.read_maps(self.key.pid)
 
-    def run(self, calls: Sequence[Call], *, plain: bool = False) -> list[int]:
-        """Runs the calls on one borrowed thread; `plain` asks for one that can hold no lock."""
+    def run(
+        self, calls: Sequence[Call], *, plain: bool = False, expected: Sequence[Write] = ()
+    ) -> list[int]:
+        """Runs the calls on one borrowed thread; `plain` asks for one that can hold no lock.
+
+        Each `expected` address must hold its bytes, or nothing runs.
+        """
         last = "no thread waits where it could be borrowed"
         for attempt in range(BORROW_ATTEMPTS):
             for candidate in threads.find_candidates(self.key.pid, self.maps()):
                 if plain and not self._suits_functions(candidate, attempt):
                     continue
-                result = self._borrow(candidate, calls)
+                result = self._borrow(candidate, calls, expected)
                 if result["outcome"] == "done":
                     return result["results"]
                 last = f"{result['step']}: {os.strerror(result['error'])}"
@@ -105,12 +110,14 @@ class Remote:
         is_first = candidate.thread == self.key.pid
         return candidate.plain and (is_first or attempt >= FIRST_THREAD_ATTEMPTS)
 
-    def _borrow(self, candidate: Candidate, calls: Sequence[Call]) -> _core.CallResult:
+    def _borrow(
+        self, candidate: Candidate, calls: Sequence[Call], expected: Sequence[Write]
+    ) -> _core.CallResult:
         result = _core.call(
             pid=self.key.pid, thread=candidate.thread, start_time=self.key.start_time,
             syscall_return=self.gadgets.syscall_return, signal_return=self.gadgets.signal_return,
-            calls=calls, stack_floor=candidate.stack_floor, stack_end=candidate.stack_end,
-            timeout_ns=CALL_TIMEOUT_NS,
+            calls=calls, expected=[*self._code, *expected], stack_floor=candidate.stack_floor,
+            stack_end=candidate.stack_end, timeout_ns=CALL_TIMEOUT_NS,
         )  # fmt: skip
         self.borrow_ns += result["pause_ns"]
         return result
@@ -120,6 +127,13 @@ class Remote:
             raise procfs.gone(self.key.pid)
         if outcome == "gone":
             return  # only that thread ended
+        if outcome == "mismatch":
+            self.memory.read(self.gadgets.syscall_return, 1)  # raises when it runs another program
+            raise TargetRefusedError(
+                "altered-memory",
+                f"Memory of process {self.key.pid} is not what it was a moment ago.",
+                "Somebody else changed it meanwhile (another naht, a debugger): run it again.",
+            )
         if outcome == "crashed":
             raise TargetRefusedError(
                 "hook-crashed",
@@ -138,8 +152,10 @@ class Remote:
             "The process goes on as before. Report this with the kernel's version.",
         )
 
-    def unmap(self, address: int, size: int) -> None:
-        (result,) = self.run([("syscall", SYS_MUNMAP, (address, size))])
+    def unmap(self, address: int, size: int, expected: bytes) -> None:
+        """`expected` is what the memory must begin with."""
+        call = ("syscall", SYS_MUNMAP, (address, size))
+        (result,) = self.run([call], expected=[(address, expected)])
         if result:
             raise ToolError(
                 f"munmap of {address:#x} in process {self.key.pid}: {os.strerror(-result)}.",
@@ -148,15 +164,31 @@ class Remote:
 
     def write(self, address: int, data: bytes) -> None:
         """Writes through page protection, then reads back."""
-        error = _core.write(self.key.pid, address, data)
-        if error in (errno.ESRCH, errno.ENOENT):
-            raise procfs.gone(self.key.pid)
+        descriptor = self._open_memory(address)
+        try:
+            error = _core.write(descriptor, address, data)
+        finally:
+            os.close(descriptor)
         if error or self.memory.read(address, len(data)) != data:
             raise TargetRefusedError(
                 "write-refused",
                 f"Memory of process {self.key.pid} cannot be written: {os.strerror(error)}.",
                 "Allow forced writes to tracers (kernel parameter proc_mem.force_override=ptrace).",
             )
+
+    def _open_memory(self, address: int) -> int:
+        """For writing. What was opened is the address space that we know: it still had a user
+        afterwards, so no other program had been executed before."""
+        try:
+            descriptor = os.open(f"/proc/{self.key.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise procfs.as_target_error(self.key.pid, error) from error
+        try:
+            self.memory.read(address, 1)
+        except NahtError:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def commit(
         self, step: Step, certificates: Sequence[Certificate], stop_timeout_ns: int
@@ -173,6 +205,11 @@ class Remote:
         if result["outcome"] == "gone":
             raise procfs.gone(self.key.pid)
         return result
+
+
+def _code_at(memory: TargetMemory, gadgets: Gadgets) -> list[Write]:
+    addresses = {gadgets.syscall_return, gadgets.signal_return[0]}
+    return [(address, memory.read_up_to(address, LONGEST_GADGET)) for address in addresses]
 
 
 def map_call(address: int, size: int, protection: int, flags: int) -> Call:

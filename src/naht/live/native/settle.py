@@ -136,8 +136,8 @@ def _finish(
     changes: Sequence[tuple[EntryState, bytes]], replaced: Sequence[Record],
 ) -> Record:  # fmt: skip
     writes: list[Write] = [(entry.address, wanted) for entry, wanted in changes]
-    writes += [state_write(record, state)]
     writes += [state_write(other, records.STATE_INACTIVE) for other in replaced]
+    writes += [state_write(record, state)]
     session.commit(
         Step(
             expected=[state_expected(record), *((e.address, e.now) for e, _ in changes)],

@@ -12,13 +12,16 @@ import os
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from naht.errors import TargetGoneError
 from naht.live.native import procfs
+from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import BlockedCall, Mapping
 from naht.live.native.sandboxes import judge_thread
 
 STACK_ROOM = 64 << 10
+RESTART_SYSCALL = 219  # what a wait that was interrupted once shows as (restart_syscall(2))
 # What a borrowed call may find half-done is what these cannot leave so: a thread that waits in one
 # of them is in no allocator, dynamic loader or unwinder code. futex is not among them (it may be
 # the wait for such a lock), nor mmap, brk, open or stat (made with such locks held).
@@ -142,9 +145,20 @@ def _iterate_facts(pid: int) -> Iterator[ThreadFacts]:
 def read_facts(pid: int, thread: int) -> ThreadFacts:
     state = procfs.read_stat(pid, thread).state
     call = procfs.read_blocked_call(pid, thread) if state in "STDt" else None
+    if call is not None and call.number == RESTART_SYSCALL:
+        call = replace(call, number=_restarted_call(pid, call.program_counter))
     if call is not None and call.number in PLAIN_UNLESS_FILE:
         return ThreadFacts(thread, state, call, _descriptor(pid, call.arguments))
     return ThreadFacts(thread, state, call)
+
+
+def _restarted_call(pid: int, program_counter: int) -> int:
+    """Which call the kernel began again: the code says it, mov $number,%eax; syscall."""
+    with TargetMemory(pid) as memory:
+        code = memory.read_up_to(program_counter - 7, 7) if program_counter >= 7 else b""
+    if len(code) == 7 and code[0] == 0xB8 and code[5:] == b"\x0f\x05":
+        return int.from_bytes(code[1:5], "little")
+    return RESTART_SYSCALL
 
 
 def _descriptor(pid: int, arguments: tuple[int, ...]) -> str:
