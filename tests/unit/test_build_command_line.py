@@ -74,6 +74,14 @@ def test_one_source_of_several_is_compiled_alone() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("output", ["-o lib.so", "-olib.so", "-o lib.a.o"])
+def test_an_output_that_looks_like_an_input_goes_with_its_flag(output: str) -> None:
+    command = parsed(f"-O2 -fPIC -shared {output} a.c")
+    assert compile_one(command, command.sources[0], Path("/x/a.o")) == [
+        "-O2", "-fPIC", "-shared", "a.c", "-c", "-o", "/x/a.o",
+    ]  # fmt: skip
+
+
 def test_side_outputs_are_left_out() -> None:
     text = "-MD -MF x.d -MFy.d -MT t -MQ q -MP -MMD -Wp,-MD,z.d -Wp,-MMD,w.d -save-temps=obj -O2"
     assert without_side_outputs(tuple(text.split())) == ["-O2"]

@@ -163,9 +163,9 @@ def _is_side_output(argument: str) -> bool:
 def compile_one(command: CommandLine, source: SourceArgument, output: Path) -> list[str]:
     """The arguments that compile just this source, with the same flags, to `output`."""
     others = {s.index for s in command.sources} - {source.index}
-    arguments = list(command.arguments)
-    kept = [a for i, a in enumerate(arguments) if i not in others and not _is_linked_file(a)]
-    return [*without_output(without_side_outputs(tuple(kept))), "-c", "-o", str(output)]
+    kept = tuple(a for i, a in enumerate(command.arguments) if i not in others)
+    compiled = without_output(without_side_outputs(kept))
+    return [*(a for a in compiled if not _is_linked_file(a)), "-c", "-o", str(output)]
 
 
 def _is_linked_file(argument: str) -> bool:
