@@ -131,7 +131,7 @@ class Meanings:
             end = min(offset + reference.width, size)
             return ("anonymous", *self._extent(section, offset, end, owner))
         *inner, last = pairwise(self._starts_within(section, offset, owner))
-        final = self._without_padding(section, self._extent(section, *last, owner, table=True))
+        final = _without_padding(self._extent(section, *last, owner, table=True))
         if not inner:
             return final
         pieces = [_literal(self._extent(section, *piece, owner, table=True)) for piece in inner]
@@ -143,13 +143,6 @@ class Meanings:
             if name := typeinfo_name(reference):
                 return ("typeinfo", name)
         return ("place", self.view.section(section).name, offset)
-
-    def _without_padding(self, section: int, extent: Extent) -> Meaning:
-        """Zeros up to the next aligned piece are the assembler's, fewer than the alignment."""
-        body, fields = extent
-        padding = max(self.view.section(section).alignment, 1) - 1
-        keep = max(len(body) - padding, 0)
-        return ("anonymous", body[:keep] + body[keep:].rstrip(b"\0"), fields)
 
     def _starts_within(self, section: int, start: int, owner: str) -> list[int]:
         """Unnamed data has no sizes: it ends where a name or another owner's data begins. What
@@ -198,8 +191,15 @@ class Meanings:
         table: Meaning = ()
         if frame.lsda and (place := self.view.raw_place(frame.lsda)):
             end = self._piece_end(*place, _unnamed_owner(frame.section, frame.lsda.field))
-            table = self._without_padding(place[0], self._extent(*place, end, definition.name))
+            table = _without_padding(self._extent(*place, end, definition.name))
         return frame.rules, frame.common, frame.personality, table
+
+
+def _without_padding(extent: Extent) -> Meaning:
+    """Zeros at the end may be the assembler's, up to the next aligned piece. If they are the
+    program's own, it knows their number, and the code that knows it differs by itself."""
+    body, fields = extent
+    return ("anonymous", body.rstrip(b"\0"), fields)
 
 
 def _literal(extent: Extent) -> Meaning:
