@@ -6,6 +6,7 @@ naht and gdb's script change the functions and leave; Frida stays attached until
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -204,7 +205,7 @@ def timed(
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, check=False,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, env=_installed_environment(),
         )  # fmt: skip
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
         raise ToolFailedError(str(error)) from error
@@ -214,6 +215,11 @@ def timed(
         said = (result.stderr + result.stdout)[-800:]
         raise ToolFailedError(f"{words} ended with {result.returncode}: {said}")
     return result, wall
+
+
+def _installed_environment() -> dict[str, str]:
+    """An installed package has its byte code beside it; a developer's setting must not hide it."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def load_bias(pid: int, library: Path) -> int:
