@@ -22,6 +22,10 @@ def build_native(request: BuildRequest, progress: Progress) -> bytes:
     with build_pair(request, progress) as pair:
         progress("judging the change…")
         changes = judge(pair, options)
+        for note in changes.notes:
+            progress(f"note: {note}")
+        for note in changes.notes:
+            progress(f"note: {note}")
         progress(f"writing {len(changes.functions)} functions…")
         manifest, images = emit(pair, changes, _description(request))
     return pack_hotpatch(manifest, images)
