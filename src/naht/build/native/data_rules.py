@@ -210,6 +210,23 @@ def _judge_constants(
                 f"Leave {name} as it is and let the changed code use a new constant.",
                 where=where,
             )
+        elif holder := _address_holder(unit, name):
+            refusals.note(
+                f"The constant {name} in {where} changed, and {holder} takes its address: live "
+                "pointers to it, where there are any, keep the old one."
+            )
+
+
+def _address_holder(unit: UnitComparison, name: str) -> str:
+    """An old function that takes a constant's address, to index it or to hand it out."""
+    view = unit.exact.old.view
+    for function in view.functions.values():
+        for reference in view.references_of(function):
+            target = reference.target
+            named = isinstance(target, Named) and target.symbol.name == name
+            if named and reference.use == "address":
+                return function.name
+    return ""
 
 
 def _other_user(unit: UnitComparison, name: str, old: OldCode) -> str:
