@@ -11,7 +11,7 @@
     ├── ToolError             a compiler, a build command or the kernel failed  exit 7
     └── NothingToDoError      no live process matches                           exit 9
 
-Each error carries a cause and the exact next step, and refuses to be made without either.
+Each error carries a cause and the exact next step.
 """
 
 from __future__ import annotations
