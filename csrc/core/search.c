@@ -85,11 +85,15 @@ static enum naht_outcome search_run(struct search *search, uint64_t start, uint6
     size_t kept = 0;
     while (start < end) {
         size_t size = end - start < PIECE ? (size_t)(end - start) : PIECE;
-        if (naht_read(pid, start, search->buffer + kept, size) != size)
-            return NAHT_DONE; /* a page that cannot be read holds no pointer that code can use */
-        const uint8_t *hit = find_pointer(search->plan, search->buffer, kept + size);
+        size_t got = naht_read(pid, start, search->buffer + kept, size);
+        const uint8_t *hit = find_pointer(search->plan, search->buffer, kept + got);
         if (hit)
             return found(search, 0, start - kept + (uint64_t)(hit - search->buffer), "memory");
+        if (got < size) { /* such a page holds no pointer that code can use; the next one may */
+            start = ((start + got) & -(uint64_t)PAGE) + PAGE;
+            kept = 0;
+            continue;
+        }
         size_t keep = kept + size < 7 ? kept + size : 7;
         memmove(search->buffer, search->buffer + kept + size - keep, keep);
         kept = keep;

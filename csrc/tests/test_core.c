@@ -227,6 +227,79 @@ static void functions_run_and_return(void)
     stop(child);
 }
 
+static void stop_and_go_on(void)
+{
+    kill(getpid(), SIGSTOP);
+    kill(getpid(), SIGCONT);
+}
+
+static void a_stop_that_is_undone_stays_undone(void)
+{
+    pid_t child = start(sleep_and_watch);
+    struct naht_call call = {NAHT_FUNCTION, (uint64_t)stop_and_go_on, {0}, 0};
+    struct naht_calls calls = calls_for(child, &call, 1);
+    struct naht_result result;
+    naht_call(&calls, &result);
+    CHECK(result.outcome == NAHT_DONE);
+    long beats = shared->beats;
+    for (int i = 0; i < 2000 && shared->beats == beats; i++)
+        usleep(1000);
+    CHECK(shared->beats > beats && shared->faults == 0);
+    stop(child);
+}
+
+static void on_signal(int signal) { shared->value += signal; }
+
+static void wait_for_a_signal(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct epoll_event event;
+    int epoll = epoll_create1(0);
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGFPE, &action, NULL);
+    shared->ready = 1;
+    for (;; shared->beats++)
+        if (epoll_wait(epoll, &event, 1, -1) != -1 || errno != EINTR)
+            shared->faults++;
+}
+
+static void send_signals(void)
+{
+    kill(getpid(), SIGUSR1);
+    kill(getpid(), SIGFPE); /* as a fault, but sent */
+}
+
+/* Its handler may have set a flag that the program looks at when the wait ends. */
+static void a_signal_meanwhile_ends_the_wait(void)
+{
+    pid_t child = start(wait_for_a_signal);
+    usleep(20000);
+    struct naht_call call = {NAHT_FUNCTION, (uint64_t)send_signals, {0}, 0};
+    struct naht_calls calls = calls_for(child, &call, 1);
+    struct naht_result result;
+    naht_call(&calls, &result);
+    CHECK(result.outcome == NAHT_DONE);
+    for (int i = 0; i < 2000 && (!shared->beats || shared->value < SIGUSR1 + SIGFPE); i++)
+        usleep(1000);
+    CHECK(shared->beats > 0 && shared->faults == 0);
+    CHECK(shared->value == SIGUSR1 + SIGFPE);
+    stop(child);
+}
+
+static void nothing_runs_where_memory_is_another(void)
+{
+    pid_t child = start(sleep_and_watch);
+    struct naht_call call = {NAHT_FUNCTION, (uint64_t)set_value, {42}, 0};
+    struct naht_calls calls = calls_for(child, &call, 1);
+    struct naht_result result;
+    const struct naht_bytes expected[] = {{(uint64_t)&tests, (const uint8_t *)"another", 8}};
+    calls.expected = expected;
+    calls.expected_count = 1;
+    naht_call(&calls, &result);
+    CHECK(result.outcome == NAHT_MISMATCH && calls.finished == 0 && shared->value == 0);
+    stop(child);
+}
+
 static void a_failing_call_ends_the_list(void)
 {
     pid_t child = start(sleep_and_watch);
@@ -507,6 +580,9 @@ int main(void)
     borrow_many_times(wait_for_events);
     stops_are_not_seen();
     functions_run_and_return();
+    a_stop_that_is_undone_stays_undone();
+    a_signal_meanwhile_ends_the_wait();
+    nothing_runs_where_memory_is_another();
     a_failing_call_ends_the_list();
     no_room_below_the_stack_is_no_loan();
     a_commit_changes_code();

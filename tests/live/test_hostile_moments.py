@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from msgspec.structs import replace
 from naht.hotpatch.verified import VerifiedHotpatch
 from naht.live.engine import RetryPolicy
 from naht.live.native import arena, plan
-from naht.live.native.procfs import Mapping
+from naht.live.native.memory import TargetMemory
+from naht.live.native.procfs import Mapping, read_maps
+from naht.live.native.recorded import read_records
 from naht.live.native.remote import Remote, Step
 from tests.builders.own_case import own_case
 from tests.programs.building import build
@@ -253,6 +256,7 @@ def test_a_coroutine_may_sleep_in_a_hotpatch_that_is_reverted(tmp_path: Path) ->
     trees = own_case(tmp_path, old, new)
     hotpatch = build(trees, consistency="overlap")
     with running(trees, NO_DRIVERS) as target:
+        assert target.ask("call 1") == "10"
         assert_outcome(apply(hotpatch, target), "applied")
         assert target.ask("begin") == "0"
         for _ in range(3):
@@ -291,6 +295,7 @@ def test_an_upgrade_that_was_cut_short_is_finished_at_once(
 ) -> None:
     trees, first, second = levels
     with running(trees, NO_DRIVERS) as target:
+        assert target.ask("call 1") == "11"
         with monkeypatch.context() as patch:
             place_below(patch, distance)
             assert_outcome(apply(first, target), "applied")
@@ -400,3 +405,39 @@ def test_a_handler_may_have_interrupted_the_bytes_that_change(tmp_path: Path) ->
         assert_outcome(apply(hotpatch, target), "applied")
         assert target.ask("call 3") == "60"
         assert target.quit() == 0
+
+
+# --- claims of being active -----------------------------------------------------------------------
+
+
+def test_what_is_altered_is_not_called_applied(levels: Levels) -> None:
+    trees, first, _ = levels
+    with running(trees, NO_DRIVERS) as target:
+        assert target.ask("call 1") == "11"
+        assert_outcome(apply(first, target), "applied")
+        (code,) = [line for line in target.maps() if " r-xp 00000000 00:00 0" in line][:1]
+        last = int(code.split("-")[1].split()[0], 16) - 1
+        write(target.pid, last, b"\x90")
+        outcome = apply(first, target)
+        assert (outcome.outcome, outcome.reason) == ("refused", "altered-code")
+
+
+def test_a_dry_run_looks_at_the_entries(levels: Levels) -> None:
+    """As after a dlclose and a dlopen that brings the object back to its place."""
+    trees, first, _ = levels
+    with running(trees, NO_DRIVERS) as target:
+        assert target.ask("call 1") == "11"
+        assert_outcome(apply(first, target), "applied")
+        assert_outcome(apply(first, target, dry_run=True), "already-applied")
+        with TargetMemory(target.pid) as memory:
+            (record,) = read_records(memory, read_maps(target.pid))
+        for redirect in record.payload.redirects:
+            write(target.pid, redirect.address, bytes.fromhex(redirect.original))
+        assert_outcome(apply(first, target, dry_run=True), "would-apply")
+        assert_outcome(apply(first, target), "applied")
+        assert target.ask("call 1") == "21"
+
+
+def write(pid: int, address: int, data: bytes) -> None:
+    with Path(f"/proc/{pid}/mem").open("r+b", buffering=0) as memory:
+        os.pwrite(memory.fileno(), data, address)

@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from naht.domain.process import HotpatchInProcess
+from naht.live.engine import RetryPolicy
 from naht.live.native import procfs, status
 from naht.live.native import record as records
 from naht.live.native.discovery import inspect_process
+from naht.live.native.engine import NativeEngine
 from naht.live.native.memory import PAGE, TargetMemory
 from naht.live.native.record import EntryChange, Payload, Range, Redirect, Region
 from tests.builders.live_programs import Program, compile_program, running, wait_until
@@ -39,7 +41,7 @@ __attribute__((noinline, aligned(16))) int old_code(void)
 __attribute__((noinline, aligned(16))) int quiet(void) { __asm__ volatile("nop"); return 2; }
 int main(int argc, char **argv)
 {
-    unsigned long page = 4096, where = 0x500000000;
+    unsigned long page = 4096, where = 0x50000000;
     int size = atoi(argv[1]), reserve = atoi(argv[2]);
     mmap((void *)where, size * page, PROT_WRITE,
          MAP_PRIVATE | MAP_ANONYMOUS | (reserve ? 0 : MAP_NORESERVE), -1, 0);
@@ -49,7 +51,7 @@ int main(int argc, char **argv)
     return old_code() + quiet();
 }
 """
-RECORD = 0x500000000
+RECORD = 0x50000000  # within reach of a jump from a program that is not relocated
 CODE = RECORD + PAGE
 NEW = bytes.fromhex("b82a000000c3")
 DIGEST = hashlib.sha256(NEW.ljust(PAGE, b"\0")).hexdigest()
@@ -116,7 +118,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_program(tmp_path_factory.mktemp("hosts"), "hosts", SOURCE)
+    return compile_program(tmp_path_factory.mktemp("hosts"), "hosts", SOURCE, "-no-pie")
 
 
 @pytest.fixture
@@ -153,6 +155,47 @@ def test_forked_children_show_it_too(host: Host, program: Path) -> None:
         assert os.getpid() not in states
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def lying(host: Host, lie: str) -> dict[str, Any]:
+    (redirect,) = host.payload.redirects
+    record, code = host.payload.regions
+
+    def with_redirect(**changes: Any) -> dict[str, Any]:
+        return {"redirects": (msgspec.structs.replace(redirect, **changes),)}
+
+    lies: dict[str, dict[str, Any]] = {
+        "nothing": {"redirects": ()},
+        "no digest": {"regions": (record, msgspec.structs.replace(code, digest=""))},
+        "elsewhere": with_redirect(jump=host.between.hex()),
+        "no jump": with_redirect(jump="90" + host.jump.hex()[2:]),
+        "no hex": with_redirect(between="no hex at all"),
+        "too short": with_redirect(between="e9"),
+        "too long": with_redirect(original="90" * 60),
+    }
+    return lies[lie]
+
+
+@pytest.mark.parametrize(
+    "lie", ["nothing", "no digest", "elsewhere", "no jump", "no hex", "too short", "too long"]
+)
+def test_a_record_that_no_engine_writes(host: Host, lie: str) -> None:
+    host.install(records.STATE_ACTIVE, **lying(host, lie))
+    assert [h.state for h in host.hotpatches()] == ["altered"]
+    key = procfs.read_key(host.process.pid)
+    outcome = NativeEngine().revert("TEST-1", key, retry=RetryPolicy(), dry_run=False)
+    assert outcome.outcome == "not-applied"
+
+
+def test_a_function_outside_of_its_object(host: Host) -> None:
+    (redirect,) = host.payload.redirects
+    address = CODE + 0x100
+    jump = b"\xe9" + (CODE - address - 5 & 0xFFFFFFFF).to_bytes(4, "little")
+    claim = msgspec.structs.replace(redirect, address=address, jump=jump.hex())
+    host.install(records.STATE_ACTIVE, redirects=(claim,))
+    host.write(address, jump)
+    found = host.only()
+    assert (found.state, "outside of its object" in found.detail) == ("altered", True)
 
 
 def test_altered_entry(host: Host) -> None:

@@ -45,6 +45,7 @@ def test_library_loaded_after_the_hotpatch_is_reached_by_applying_again(
     trees = prepare(case_named("dlopen-after"), tmp_path)
     hotpatch = build(trees)
     with running(trees, drivers) as target:
+        assert target.ask("call 1") == "nothing loaded"  # it has begun
         outcome = apply(hotpatch, target)
         assert (outcome.outcome, outcome.reason) == ("refused", "wrong-build-id")
 

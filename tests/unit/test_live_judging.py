@@ -18,6 +18,7 @@ from naht.live.native.record import (
     STATE_ACTIVE,
     Payload,
     Record,
+    Redirect,
     Region,
     decode_record,
     encode_record,
@@ -93,7 +94,13 @@ PAYLOAD = Payload(
     severity="important", build_id="ab" * 20, object_path="/usr/lib/x.so", bias=0x7F0000000000,
     consistency="quiescent", escapes="none",
     regions=(Region("record", 0x10000, 4096), Region("code", 0x11000, 8192, "cd" * 32)),
-    redirects=(), changes=(), engine="0",
+    redirects=(
+        Redirect(
+            name="f", address=0x20000, original="9090909090", jump="e9fb0fffff", parts=(),
+            new_address=0x11000, new_size=16,
+        ),
+    ),
+    changes=(), engine="0",
 )  # fmt: skip
 GOOD = encode_record(PAYLOAD, STATE_ACTIVE)
 

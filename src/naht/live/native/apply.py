@@ -82,6 +82,7 @@ def apply_to_object(
     """Applies to one loaded instance. `found`: the settled records of the process."""
     replaced = records_to_replace(prepared, target, found)
     if replaced is None:
+        check_is_whole(session, prepared, target, found)
         return Applied(already=True)
     plan = _plan(session, prepared, target, replaced)
     if not dry_run:
@@ -121,6 +122,31 @@ def records_to_replace(
                 "Apply a hotpatch of a higher level, or revert the active one first.",
             )
     return tuple(active)
+
+
+def check_is_whole(
+    session: Session, prepared: Prepared, target: LoadedObject, found: Sequence[Record]
+) -> None:
+    """A record alone does not prove that this hotpatch is active: its claims are held against the
+    hotpatch and against memory."""
+    from naht.live.native.status import Judge  # noqa: PLC0415  (status is seldom needed here)
+
+    record = next(
+        r for r in found
+        if r.payload.digest == prepared.hotpatch.digest and r.state == records.STATE_ACTIVE
+        and (r.payload.bias, r.payload.build_id) == (target.bias, target.build_id)
+    )  # fmt: skip
+    changed = {target.bias + f.redirect for f in prepared.image.functions if f.parts}
+    verdict = Judge(session.memory, (target,), session.remote.maps()).judge(record)
+    if verdict.state == "active" and changed == {r.address for r in record.payload.redirects}:
+        return
+    raise TargetRefusedError(
+        "altered-code",
+        f"Process {session.remote.key.pid} claims that {record.payload.id} is active, but it is "
+        f"not whole. {verdict.detail or 'It names other functions than this hotpatch.'}",
+        "Revert it and apply it again; if that fails, restart the process.",
+        where=f"{record.address:#x}",
+    )
 
 
 def _plan(

@@ -7,7 +7,8 @@ does its work and says what it came to. Errors that are meant for people become 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
@@ -33,7 +34,7 @@ from naht.hotpatch.verified import VerifiedHotpatch
 from naht.live.engine import RetryPolicy
 from naht.live.native import discovery, preflight, procfs, target_facts, threads
 from naht.live.native import record as records
-from naht.live.native.apply import Prepared, apply_to_object, prepare_hotpatch
+from naht.live.native.apply import Applied, Prepared, apply_to_object, prepare_hotpatch
 from naht.live.native.locks import lock_process
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
@@ -43,7 +44,7 @@ from naht.live.native.recorded import read_records, record_mappings
 from naht.live.native.remote import Remote
 from naht.live.native.revert import deactivate
 from naht.live.native.session import Session
-from naht.live.native.settle import settle
+from naht.live.native.settle import leads_into, settle
 
 NEEDED_BYTES = 64 << 10  # what most hotpatches map; mmap itself says no to more
 
@@ -93,7 +94,11 @@ class NativeEngine:
                 "Build the hotpatch for what runs there: `naht scan --pid` names it.",
             )
         found = _settle_all(session, objects, dry_run)
-        applied = [apply_to_object(session, prepared, o, found, dry_run=dry_run) for o in targets]
+        applied: list[Applied] = []
+        with _noting_progress(session, applied, len(targets), "changed"):
+            for target in targets:
+                done = apply_to_object(session, prepared, target, found, dry_run=dry_run)
+                applied.append(done)
         already = all(a.already for a in applied)
         outcome: Outcome = "would-apply" if dry_run else "applied"
         return replace(
@@ -188,7 +193,7 @@ def _settle_all(session: Session, objects: Sequence[LoadedObject], dry_run: bool
         return []
     found = read_records(session.memory, maps)
     if dry_run:
-        return found
+        return [r for r in found if r.state != records.STATE_ACTIVE or leads_into(session, r)]
     from naht.live.native.status import find_orphans  # noqa: PLC0415
 
     # An apply that was cut short comes first: it knows the entries of what it replaces, too.
@@ -210,15 +215,31 @@ def _revert(
     if not mine:
         return replace(blank, outcome="not-applied")
     outcome: Outcome = "would-revert" if dry_run else "reverted"
-    for record in mine if not dry_run else ():
-        if _take_out(session, record, [o for o in found if o.address != record.address]):
-            outcome = "reverted-memory-kept"
+    reverted: list[Record] = []
+    with _noting_progress(session, reverted, len(mine), "reverted"):
+        for record in mine if not dry_run else ():
+            if _take_out(session, record, [o for o in found if o.address != record.address]):
+                outcome = "reverted-memory-kept"
+            reverted.append(record)
     return replace(
         blank,
         outcome=outcome,
         functions=sum(len(r.payload.redirects) for r in mine),
         memory_bytes=sum(r.end - r.start for r in mine),
     )
+
+
+@contextmanager
+def _noting_progress(
+    session: Session, done: Sequence[object], total: int, what: str
+) -> Iterator[None]:
+    """One build-id may be loaded several times: trouble with one instance undoes no other."""
+    try:
+        yield
+    except NahtError:
+        if done:
+            session.notes.append(f"{len(done)} of {total} instances of the object are {what}")
+        raise
 
 
 def _take_out(session: Session, record: Record, others: Sequence[Record]) -> str:

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from naht.domain.process import ProcessKey
 from naht.errors import BusyError, ToolError
@@ -28,14 +28,15 @@ def lock_process(key: ProcessKey) -> Iterator[None]:
         yield
     finally:
         # Unlinked while still locked: whoever waits for it sees that the file is gone.
-        os.unlink(path)  # noqa: PTH108
+        with suppress(OSError):  # somebody tidied up
+            os.unlink(path)  # noqa: PTH108
         os.close(descriptor)
 
 
 def _lock(path: str, key: ProcessKey) -> int:
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, descriptor):
@@ -49,6 +50,16 @@ def _lock(path: str, key: ProcessKey) -> int:
                 ) from None
             time.sleep(0.01)
         os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ToolError(
+            f"Cannot make {path}: {error.strerror}.",
+            "Let this user write there, then try again.",
+        ) from error
 
 
 def _is_at(path: str, descriptor: int) -> bool:

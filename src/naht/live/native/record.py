@@ -26,10 +26,13 @@ MAX_RECORD_SIZE = 16 << 20
 STATE_READY, STATE_ACTIVE, STATE_INACTIVE = 1, 2, 3
 UNWIND_NONE, UNWIND_REGISTERING, UNWIND_REGISTERED, UNWIND_REMOVING = 0, 1, 2, 3
 
+JUMP_OPCODE = 0xE9
+
 _HEADER = struct.Struct("<8sIIQQ32s")
 Address = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Length = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
-HexBytes = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,64}$")]
+EntryBytes = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{10}\Z")]  # five, as a jump has
+Between = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{10})?\Z")]
 RegionKind = Literal["record", "rodata", "code", "data"]
 
 
@@ -52,13 +55,13 @@ class Redirect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     name: Name
     address: Address  # where the jump is written
-    original: HexBytes
-    jump: HexBytes
+    original: EntryBytes
+    jump: EntryBytes
     parts: tuple[Range, ...]  # the old code, entry part first
     new_address: Address
     new_size: Length
     displaced: Address = 0  # runs the old function from its first instruction; 0: there is none
-    between: str = ""  # the jump that stands here while a set is reverted; "" where none does
+    between: Between = ""  # the jump that stands here while a set is reverted; "" where none does
 
 
 class EntryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,9 +69,9 @@ class EntryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     still runs what ran before, or "" where none is needed), and after."""
 
     address: Address
-    before: HexBytes
-    between: str
-    after: HexBytes
+    before: EntryBytes
+    between: Between
+    after: EntryBytes
 
 
 class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -142,6 +145,7 @@ def decode_record(address: int, data: bytes) -> Record:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(str(error)) from error
     _check_regions(address, payload)
+    _check_redirects(payload)
     return Record(address, state, unwind & 0xFFFFFFFF, payload)
 
 
@@ -154,6 +158,20 @@ def _check_regions(address: int, payload: Payload) -> None:
         at += region.size
     if not payload.regions or payload.regions[0].kind != "record" or at >= 1 << 47:
         raise _malformed("its regions do not start with the record")
+
+
+def _check_redirects(payload: Payload) -> None:
+    """What a record says must at least be a hotpatch: jumps into code of its own, which has a
+    digest. A process can lie about itself, but not by leaving out what would be looked at."""
+    code = [r for r in payload.regions if r.kind == "code"]
+    if not payload.redirects or any(not region.digest for region in code):
+        raise _malformed("it names nothing that could be checked")
+    for redirect in payload.redirects:
+        jump = bytes.fromhex(redirect.jump)
+        target = redirect.address + 5 + int.from_bytes(jump[1:], "little", signed=True)
+        inside = any(0 <= target - region.address < region.size for region in code)
+        if jump[0] != JUMP_OPCODE or target != redirect.new_address or not inside:
+            raise _malformed("a jump that does not lead into it")
 
 
 def _malformed(why: str) -> HostileInputError:

@@ -77,6 +77,12 @@ def read_entries(memory: TargetMemory, record: Record) -> list[EntryState] | Non
         return None
 
 
+def leads_into(session: Session, record: Record) -> bool:
+    """Whether an active hotpatch's entries are not all original again."""
+    entries = read_entries(session.memory, record)
+    return entries is not None and not all(e.now == e.after for e in entries)
+
+
 def check_known(record: Record, entries: Sequence[EntryState]) -> None:
     for entry in entries:
         if not entry.is_known:

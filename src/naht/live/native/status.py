@@ -164,6 +164,9 @@ class Judge:
     def _is_loaded(self, payload: Payload) -> bool:
         return any(o.bias == payload.bias and o.build_id == payload.build_id for o in self.objects)
 
+    def _is_in_object(self, payload: Payload, address: int) -> bool:
+        return any(o.bias == payload.bias and o.start <= address < o.end for o in self.objects)
+
     def _judge_inactive(self, record: Record) -> Verdict:
         for redirect in record.payload.redirects:
             if self._entry(redirect.address).hex() in (redirect.jump, redirect.between):
@@ -188,6 +191,8 @@ class Judge:
     def _judge_active(self, record: Record) -> Verdict:
         away = 0
         for redirect in record.payload.redirects:
+            if not self._is_in_object(record.payload, redirect.address):
+                return Verdict("altered", f"{redirect.name} is said to lie outside of its object.")
             now = self._entry(redirect.address).hex()
             if now == redirect.jump:
                 continue

@@ -19,6 +19,7 @@ from naht.live.native.session import Session
 from naht.live.native.symbols import ProcessSymbols
 
 UNWINDER = "libgcc_s.so.1"
+MAX_TABLES = 64 << 20  # bytes of unwind tables in one hotpatch
 
 
 def register(session: Session, record: Record) -> None:
@@ -56,10 +57,11 @@ def tables_of(memory: TargetMemory, record: Record) -> Range:
         (r.address + r.size for r in record.payload.regions if 0 <= start - r.address < r.size),
         start,
     )
-    at = start
-    while at + 4 <= limit and (length := int(struct.unpack("<I", memory.read(at, 4))[0])):
+    table = memory.read(start, min(limit - start, MAX_TABLES))
+    at = 0
+    while at + 4 <= len(table) and (length := int(struct.unpack_from("<I", table, at)[0])):
         at += 4 + length
-    return start, min(at + 4, limit)
+    return start, start + min(at + 4, len(table))
 
 
 def _is_filled_in(session: Session, record: Record) -> bool:
