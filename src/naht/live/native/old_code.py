@@ -7,6 +7,7 @@ look like a return address counts. The proof that nobody is in old code is the C
 from __future__ import annotations
 
 import sys
+import time
 from array import array
 from collections.abc import Sequence
 
@@ -17,22 +18,40 @@ from naht.live.native.procfs import BlockedCall, Mapping
 
 MAX_STACK = 8 << 20
 RED_ZONE = 128
+MOST_LOOKS, LOOK_AGAIN_S = 8, 0.002
 Range = tuple[int, int]
 
 
 def threads_in_old_code(
     memory: TargetMemory, maps: Sequence[Mapping], parts: Sequence[Range]
 ) -> tuple[int, ...]:
-    """The threads that wait with a return address or program counter in `parts`."""
-    found = []
-    for thread in procfs.list_threads(memory.pid):
-        try:
-            call = procfs.read_blocked_call(memory.pid, thread)
-        except TargetGoneError:
-            continue
-        if call is not None and _is_in_parts(memory, maps, call, parts):
-            found.append(thread)
-    return tuple(found)
+    """The threads that wait with a return address or program counter in `parts`.
+
+    One that runs just now is looked at again a few times: most threads wait soon.
+    """
+    found: list[int] = []
+    left = procfs.list_threads(memory.pid)
+    for look in range(MOST_LOOKS):
+        if look:
+            time.sleep(LOOK_AGAIN_S)
+        left = [t for t in left if not _is_judged(memory, maps, t, parts, found)]
+        if not left:
+            break
+    return tuple(sorted(found))
+
+
+def _is_judged(
+    memory: TargetMemory, maps: Sequence[Mapping], thread: int, parts: Sequence[Range],
+    found: list[int],
+) -> bool:  # fmt: skip
+    """False while it runs. One that waits in old code is added to `found`."""
+    try:
+        call = procfs.read_blocked_call(memory.pid, thread)
+    except TargetGoneError:
+        return True
+    if call is not None and _is_in_parts(memory, maps, call, parts):
+        found.append(thread)
+    return call is not None
 
 
 def _is_in_parts(
