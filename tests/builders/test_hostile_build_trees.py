@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from naht.build.native.judge import JudgeOptions, judge
-from naht.errors import ToolError
+from naht.build.native.pairing import build_pair
+from naht.build.native.request import BuildRequest
+from naht.errors import ToolError, UsageError
 from tests.builders.recorded import built
-from tests.builders.small_projects import SOURCES, Project, edited
+from tests.builders.small_projects import SOURCES, Project, edited, write_project
 
 pytestmark = pytest.mark.compiler
 
@@ -43,6 +45,17 @@ def test_a_command_that_works_only_once_says_so(tmp_path: Path) -> None:
     with pytest.raises(ToolError) as caught, built(tmp_path, project, new):
         pass
     assert "a second time" in caught.value.next_step
+
+
+def test_a_running_binary_that_is_not_there(tmp_path: Path) -> None:
+    write_project(tmp_path / "old", ALL_IN_ARCHIVE.files)
+    request = BuildRequest(
+        old=tmp_path / "old", new=tmp_path / "old", command=ALL_IN_ARCHIVE.command,
+        object="lib.so", id="test", running=tmp_path / "gone.so",
+    )  # fmt: skip
+    with pytest.raises(UsageError) as caught, build_pair(request, lambda _: None):
+        pass
+    assert "does not exist" in caught.value.cause
 
 
 # `check` has a line number of its own in each call: with one number for all, the compiler would

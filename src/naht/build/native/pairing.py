@@ -64,8 +64,13 @@ def _check(request: BuildRequest) -> None:
         )
     if request.running is not None and not is_elf(request.running):
         raise UsageError(
-            f"{request.running} is not an ELF file.", "Give --running the binary that runs."
+            f"{request.running} {_fault(request.running)}.",
+            "Give --running the binary that runs.",
         )
+
+
+def _fault(file: Path) -> str:
+    return "is not an ELF file" if file.is_file() else "is no file, or does not exist"
 
 
 def _key(request: BuildRequest) -> str:
