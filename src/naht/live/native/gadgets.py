@@ -33,9 +33,41 @@ class Gadgets(msgspec.Struct, frozen=True):
     signal_return: tuple[int, ...]  # words to return through, ending in rt_sigreturn
 
 
+_seen: dict[tuple[str, int, int], tuple[int, int]] = {}
+"""Where in a file's code both instructions were in another process: a hint, checked each time."""
+
+
 def find_gadgets(memory: TargetMemory, maps: Sequence[Mapping]) -> Gadgets:
     """Looks in libc first, where the instructions nearly always are."""
-    found = _search(memory, _in_search_order(maps))
+    ordered = list(_in_search_order(maps))
+    if known := _find_again(memory, ordered[:1]):
+        return known
+    gadgets = _find(memory, ordered)
+    _remember(gadgets, ordered[0])
+    return gadgets
+
+
+def _file_part(mapping: Mapping) -> tuple[str, int, int]:
+    return mapping.device, mapping.inode, mapping.offset
+
+
+def _find_again(memory: TargetMemory, first: Sequence[Mapping]) -> Gadgets | None:
+    for mapping in first:
+        if places := _seen.get(_file_part(mapping)):
+            gadgets = Gadgets(mapping.start + places[0], (mapping.start + places[1],))
+            if still_there(memory, gadgets):
+                return gadgets
+    return None
+
+
+def _remember(gadgets: Gadgets, mapping: Mapping) -> None:
+    addresses = (gadgets.syscall_return, *gadgets.signal_return)
+    if mapping.inode and len(addresses) == 2 and all(a in mapping for a in addresses):
+        _seen[_file_part(mapping)] = (addresses[0] - mapping.start, addresses[1] - mapping.start)
+
+
+def _find(memory: TargetMemory, ordered: Sequence[Mapping]) -> Gadgets:
+    found = _search(memory, iter(ordered))
     syscall_return = found.get(SYSCALL_RETURN, 0)
     signal_return = _signal_return(found)
     if not syscall_return or not signal_return:
