@@ -35,7 +35,9 @@ def test_a_header_that_leaves_an_archive_member_as_it_was(tmp_path: Path) -> Non
     project = Project(used_by_one, ALL_IN_ARCHIVE.command, ALL_IN_ARCHIVE.object)
     new = edited(used_by_one, "include/limit.h", "FACTOR 5", "FACTOR 6")
     with built(tmp_path, project, new) as pair:
-        assert [unit.source for unit in pair.units] == ["src/helper.c"]
+        (unit,) = pair.units
+        assert unit.source == "src/helper.c"
+        assert unit.new is not None and unit.new.line_counted is None  # it has no line in it
 
 
 def test_a_command_that_works_only_once_says_so(tmp_path: Path) -> None:
@@ -82,5 +84,7 @@ def test_line_numbers_that_are_arguments_are_no_change(tmp_path: Path) -> None:
     new = {**files, "src/greet.c": files["src/greet.c"] + lower}
     with built(tmp_path, Project(old, ALL_IN_ARCHIVE.command, "lib.so"), new) as pair:
         changes = judge(pair, JudgeOptions())
+        (unit,) = pair.units
+        assert unit.new is not None and unit.new.line_counted is not None
     assert [f.name for f in changes.functions] == ["one"]
     assert {"two", "three"} <= set(changes.dropped)

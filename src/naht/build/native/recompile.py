@@ -68,7 +68,9 @@ def _compile(job: UnitJob) -> Unit:
             "Check that its compiler accepts -ffunction-sections -fdata-sections -g.",
         )
     neutral = _run_neutral(job, "line_neutral.o", _LINE_NEUTRAL)
-    counted = _run_neutral(job, "line_counted.o", _LINE_COUNTED)
+    counted = None
+    if neutral is not None and not _same_code(neutral, sectioned):  # its code depends on lines
+        counted = _run_neutral(job, "line_counted.o", _LINE_COUNTED)
     return Unit(job.plain, sectioned, neutral, counted)
 
 
