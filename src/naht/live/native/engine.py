@@ -70,7 +70,9 @@ class NativeEngine:
         return self._prepared[hotpatch.digest]
 
     def find_record(self, hotpatch_id: str) -> Sequence[ProcessKey]:
-        return [key for key in _processes_with_records() if _holds(key, hotpatch_id)]
+        from naht.live.native.status import processes_with_records  # noqa: PLC0415
+
+        return [key for key in _keys_of(processes_with_records()) if _holds(key, hotpatch_id)]
 
     def apply(
         self, hotpatch: VerifiedHotpatch, key: ProcessKey, *, retry: RetryPolicy, dry_run: bool
@@ -259,17 +261,6 @@ def _keys_of(pids: Iterable[int]) -> list[ProcessKey]:
             keys.append(procfs.read_key(pid))
         except NahtError:
             continue  # it ended meanwhile
-    return keys
-
-
-def _processes_with_records() -> list[ProcessKey]:
-    keys = []
-    for pid in procfs.list_pids():
-        try:
-            if record_mappings(procfs.read_maps(pid)):
-                keys.append(procfs.read_key(pid))
-        except NahtError:
-            continue
     return keys
 
 

@@ -24,10 +24,7 @@ from naht.live.native.procfs import Mapping
 from naht.live.native.threads import Candidate
 
 if TYPE_CHECKING:
-    from naht._core import (
-        Certificate,
-        CommitResult,
-    )  # a shape, which the compiled module does not carry
+    from naht._core import Certificate, CommitResult  # shapes, which the module does not carry
 
 SYS_MMAP, SYS_MUNMAP = 9, 11
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4

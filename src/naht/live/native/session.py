@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from naht.errors import BusyError, TargetRefusedError, ToolError
+from naht.errors import BusyError, NahtError, TargetRefusedError, ToolError
 from naht.live.engine import RetryPolicy
 from naht.live.native import procfs
 from naht.live.native import record as records
@@ -133,7 +133,7 @@ class Session(msgspec.Struct):
 def _thread_name(pid: int, thread: int) -> bytes:
     try:
         return b" (" + procfs.read_text(pid, f"task/{thread}/comm", 64).strip() + b")"
-    except Exception:  # noqa: BLE001  (a name is a courtesy; the thread may be gone)
+    except NahtError:  # a name is a courtesy; the thread may be gone
         return b""
 
 
