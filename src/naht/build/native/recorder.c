@@ -1,5 +1,5 @@
-/* Stands in for a compiler driver or a linker during a recorded build: runs the real one with the
- * arguments unchanged (the linker also gets -Map, which does not alter its output) and leaves a
+/* Stands in for a compiler driver, a linker or a make during a recorded build: runs the real one with
+ * the arguments unchanged (the linker also gets -Map, which does not alter its output) and leaves a
  * record of what was run, with copies of what the build may overwrite, strip or delete later.
  *
  * Refuses nothing and repairs nothing: trouble while recording never fails the user's build; the
@@ -316,6 +316,35 @@ static int run_linker(int argc, char **argv, bool gnu)
     return status;
 }
 
+/* ---- makes ---- */
+
+static bool is_maker(const char *name)
+{
+    return !strcmp(name, "make") || !strcmp(name, "gmake") || !strcmp(name, "ninja");
+}
+
+/* debian/rules is a script that happens to be a makefile: what it runs is of interest. */
+static bool runs_package_rules(char **argv)
+{
+    const char *file = value_of(argv, "-f");
+    return file && strcmp(file, "debian/rules") == 0;
+}
+
+/* Only the outermost make of a build is recorded: the others follow from it. Its name stays as it
+ * was called, because makefiles call themselves by it ($(MAKE)). */
+static int run_maker(char **argv)
+{
+    if (getenv("NAHT_RECORDER_MAKER") || runs_package_rules(argv)) {
+        execv(real_tool, argv);
+        return 127;
+    }
+    open_record("maker", argv);
+    setenv("NAHT_RECORDER_MAKER", id, 1);
+    int status = run(argv);
+    note("status", format("%d", status));
+    return status;
+}
+
 /* ---- */
 
 static void find_home(const char *name)
@@ -349,7 +378,9 @@ int main(int argc, char **argv)
     clock_gettime(CLOCK_MONOTONIC, &now);
     snprintf(id, sizeof id, "%012lld%09ld-%d", (long long)now.tv_sec, now.tv_nsec, getpid());
     int status;
-    if (strcmp(name, "ld") != 0 && !starts(name, "ld.") && !strstr(name, "-ld")) {
+    if (is_maker(name)) {
+        status = run_maker(argv);
+    } else if (strcmp(name, "ld") != 0 && !starts(name, "ld.") && !strstr(name, "-ld")) {
         status = run_driver(argv);
     } else if (only_asks(argv)) {
         argv[0] = real_tool;

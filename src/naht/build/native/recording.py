@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from naht.build.native.toolchain import Recorder
 from naht.errors import HostileInputError
@@ -17,7 +17,7 @@ from naht.errors import HostileInputError
 MAX_RECORDS = 1_000_000
 MAX_RECORD_SIZE = 64 << 20
 
-Kind = Literal["driver", "linker", "linker-other"]
+Kind = Literal["driver", "linker", "linker-other", "maker"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class KeptFile:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a compiler driver or linker. Ids sort by time of start."""
+    """One run of a compiler driver, a linker or an outermost make. Ids sort by time of start."""
 
     id: str
     kind: Kind
@@ -70,7 +70,7 @@ def _read(path: Path, files: Path) -> Invocation:
     draft = _collect(path.read_bytes())
     cwd = Path(draft.one("cwd"))
     kind = draft.one("kind")
-    if kind not in ("driver", "linker", "linker-other") or not cwd.is_absolute():
+    if kind not in get_args(Kind) or not cwd.is_absolute():
         raise _malformed(f"{path.name} has no kind or directory")
 
     def kept(key: str) -> tuple[KeptFile, ...]:

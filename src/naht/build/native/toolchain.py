@@ -1,4 +1,4 @@
-"""Owns the stand-ins for compiler drivers and linkers that record a build, and the environment
+"""Owns the stand-ins for compiler drivers, linkers and makes that record a build, and the environment
 that makes a build find them. The build's own commands, flags and results stay as they are.
 
 Refuses to work where no C compiler is found. It reads no records: see `recording`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _DRIVER = re.compile(
     r"(?:x86_64-(?:pc-)?linux-gnu-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|c89|c99)(?:-\d+(?:\.\d+)*)?"
 )
 _LINKER = re.compile(r"(?:x86_64-(?:pc-)?linux-gnu-)?ld(?:\.(?:bfd|gold|lld|mold))?(?:-\d+)?")
+_MAKER = re.compile(r"make|gmake|ninja")
 _CACHES = frozenset({"ccache", "sccache", "distcc", "icecc", "buildcache"})
 
 _HEADERS = resources.files("naht.hotpatch") / "include"  # <naht.h>, for author hooks
@@ -48,7 +50,7 @@ class Recorder:
         return {
             **base,
             "PATH": f"{self.home / 'bin'}:{base.get('PATH', os.defpath)}",
-            "CPATH": ":".join(filter(None, (base.get("CPATH"), str(_HEADERS)))),
+            "CPATH": ":".join(filter(None, (base.get("CPATH"), str(self.home / "include")))),
             "LC_ALL": "C.UTF-8",
             "SOURCE_DATE_EPOCH": base.get("SOURCE_DATE_EPOCH", _EPOCH),
             "CCACHE_DISABLE": "1",
@@ -68,6 +70,8 @@ def install_recorder(home: Path, search_path: str) -> Recorder:
         (home / name).mkdir(parents=True)
     tools = _find_tools(search_path)
     _compile_recorder(home / "recorder", tools)
+    with resources.as_file(_HEADERS) as headers:
+        shutil.copytree(headers, home / "include")
     for name, real in tools.items():
         (home / "bin" / name).symlink_to("../recorder")
         (home / "real" / name).symlink_to(real)
@@ -89,7 +93,7 @@ def _find_tools(search_path: str) -> dict[str, Path]:
 
 
 def _is_tool(path: Path) -> bool:
-    if not (_DRIVER.fullmatch(path.name) or _LINKER.fullmatch(path.name)):
+    if not any(kind.fullmatch(path.name) for kind in (_DRIVER, _LINKER, _MAKER)):
         return False
     if not path.is_file() or not os.access(path, os.X_OK):
         return False

@@ -1,0 +1,51 @@
+"""The build cache: directories keyed by the content that determines them. An entry is complete or it
+is made anew; two builds never make the same one at once.
+
+Refuses to trust an entry that was not sealed. It removes nothing by itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_SEAL = "complete"
+
+
+@dataclass(frozen=True)
+class Entry:
+    path: Path
+
+    @property
+    def complete(self) -> bool:
+        return (self.path / _SEAL).is_file()
+
+    def seal(self) -> None:
+        """Call when all of the content is there: from now on it is used."""
+        (self.path / _SEAL).touch()
+
+
+@dataclass(frozen=True)
+class Cache:
+    root: Path
+
+    @contextmanager
+    def entry(self, kind: str, key: str) -> Iterator[Entry]:
+        """Locked while the context lasts; empty unless complete."""
+        directory = self.root / kind
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / f".{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            entry = Entry(directory / key)
+            if not entry.complete and entry.path.exists():
+                shutil.rmtree(entry.path)
+            entry.path.mkdir(exist_ok=True)
+            yield entry
+        finally:
+            os.close(lock)

@@ -1,0 +1,121 @@
+"""Makes clean roots with the distribution's own tool (mmdebstrap), and layers with the build
+dependencies of one source package on top.
+
+Refuses to change anything on the host. Both are kept in the cache and never written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from naht.build.debian.cache import Cache, Entry
+from naht.build.debian.enclosure import ENVIRONMENT, Enclosure, Layered
+from naht.build.native.request import Progress
+from naht.errors import ToolError
+
+PROFILES = "nocheck,nodoc"
+_VARIANT = "buildd"
+_INCLUDED = ("fakeroot", "debhelper")  # what nearly every package asks for
+_QUIET = {"DEBIAN_FRONTEND": "noninteractive", "DEBCONF_NONINTERACTIVE_SEEN": "true"}
+
+
+@dataclass(frozen=True)
+class CleanRoot:
+    """Layers from top to bottom; together they are the root file system of a build."""
+
+    layers: tuple[Path, ...]
+    key: str
+
+    def enclosure(
+        self, scratch: Path, mounts: tuple[Layered, ...] = (), *, network: bool = False
+    ) -> Enclosure:
+        """`scratch` takes all that is written outside of `mounts`."""
+        for name in ("upper", "work", "root"):
+            (scratch / name).mkdir(parents=True, exist_ok=True)
+        lower = tuple(str(layer) for layer in self.layers)
+        root = Layered(
+            str(scratch / "root"), lower, str(scratch / "upper"), str(scratch / "work")
+        )
+        return Enclosure(root, mounts, network)
+
+
+def base_root(cache: Cache, suite: str, sources: str, progress: Progress) -> CleanRoot:
+    """Essential packages, compilers and the archive's lists. `sources`: deb822 entries."""
+    key = _digest("root", suite, sources, _VARIANT, *_INCLUDED)
+    with cache.entry("roots", key) as entry:
+        if not entry.complete:
+            progress(f"making a clean {suite} root…")
+            _debootstrap(entry, suite, sources)
+            entry.seal()
+    return CleanRoot((entry.path / "root",), key)
+
+
+def _debootstrap(entry: Entry, suite: str, sources: str) -> None:
+    listed = entry.path / "archive.sources"
+    listed.write_text(sources)
+    log = entry.path / "log"
+    command = [
+        "mmdebstrap", f"--variant={_VARIANT}", f"--include={','.join(_INCLUDED)}",
+        "--skip=cleanup/apt/lists", suite, str(entry.path / "root"), str(listed),
+    ]  # fmt: skip
+    _run_tool(command, log, "Install mmdebstrap (`apt-get install mmdebstrap`).")
+
+
+def _run_tool(command: list[str], log: Path, next_step: str) -> None:
+    try:
+        with log.open("wb") as stream:
+            done = subprocess.run(command, stdout=stream, stderr=stream, check=False)
+    except FileNotFoundError as error:
+        raise ToolError(f"{command[0]} is not installed.", next_step) from error
+    if done.returncode:
+        raise ToolError(
+            f"{command[0]} failed (status {done.returncode}).", f"Its output is in {log}."
+        )
+
+
+def with_build_dependencies(
+    cache: Cache, base: CleanRoot, description: Path, progress: Progress
+) -> CleanRoot:
+    """`description`: the .dsc of the source package, beside its files."""
+    key = _digest(base.key, PROFILES, _build_dependencies(description))
+    with cache.entry("dependencies", key) as entry:
+        if not entry.complete:
+            progress("installing the build dependencies in the clean root…")
+            _install(entry, base, description)
+            entry.seal()
+    return CleanRoot((entry.path / "upper", *base.layers), key)
+
+
+def _install(entry: Entry, base: CleanRoot, description: Path) -> None:
+    source = Layered("/naht/source", (str(description.parent),), read_only=True)
+    enclosure = base.enclosure(entry.path, (source,), network=True)
+    log = entry.path / "log"
+    command = [
+        "apt-get", "build-dep", "-y", "-qq", "--no-install-recommends", f"-P{PROFILES}",
+        f"/naht/source/{description.name}",
+    ]  # fmt: skip
+    if enclosure.run(command, log, environment={**ENVIRONMENT, **_QUIET}):
+        raise ToolError(
+            f"The build dependencies of {description.stem} can't be installed.",
+            f"Its output is in {log}.",
+        )
+    for name in ("work", "root"):
+        shutil.rmtree(entry.path / name, ignore_errors=True)
+
+
+def _build_dependencies(description: Path) -> str:
+    lines, kept = [], False
+    for line in description.read_text(errors="replace").splitlines():
+        if not line.startswith(" "):
+            kept = line.startswith("Build-")
+        if kept:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -1,0 +1,121 @@
+"""Started in fresh namespaces by `enclosure`: mounts the clean root, changes into it and does one job
+there. A program of its own (`python -m naht.build.debian.enter`), because namespaces belong to
+processes. Refuses nothing; errors of ours are handed back as data.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import naht.build.native
+from naht.build.debian import mounts
+from naht.build.debian.enclosure import Layered, error_as_json
+from naht.errors import NahtError
+
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_FROM_HOST = ("/etc/resolv.conf", "/etc/hosts")
+# Imported late by the standard library, when the host's files may be out of sight.
+_LATE = ("concurrent.futures.thread", "encodings.idna", "multiprocessing", "traceback", "linecache")
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    root = _mount_all(job["enclosure"])
+    function = _import_function(job["function"]) if "function" in job else None
+    os.chroot(root)
+    os.chdir("/")
+    if function is None:
+        _become(job)
+    else:
+        print(json.dumps(_answer(function, job["argument"])))  # noqa: T201  the answer
+
+
+def _mount_all(enclosure: Mapping[str, Any]) -> Path:
+    mounts.make_private()
+    base = Layered(**enclosure["root"])
+    root = Path(base.target)
+    _mount(base, root)
+    _mount_kernel_files(root)
+    if enclosure["network"]:
+        _show_host_names(root)
+    for item in enclosure["mounts"]:
+        layered = Layered(**item)
+        _mount(layered, root / layered.target.lstrip("/"))
+    own = Path(naht.build.native.__path__[0]).parents[1]  # its data files are read late
+    _mount(Layered(str(own), (str(own),), read_only=True), root / str(own).lstrip("/"))
+    return root
+
+
+def _mount(layered: Layered, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    lower = [Path(p) for p in layered.lower]
+    if layered.upper:
+        mounts.overlay(lower, Path(layered.upper), Path(layered.work), target)
+    else:
+        mounts.bind(lower[0], target, read_only=layered.read_only)
+
+
+def _mount_kernel_files(root: Path) -> None:
+    mounts.special("proc", root / "proc")
+    mounts.special("tmpfs", root / "dev", "mode=755,size=1m")
+    for name in _DEVICES:
+        (root / "dev" / name).touch()
+        mounts.bind(Path("/dev", name), root / "dev" / name)
+    for name, target in {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1"}.items():
+        (root / "dev" / name).symlink_to(target)
+    (root / "dev/stderr").symlink_to("fd/2")
+    for name, kind, options in (
+        ("shm", "tmpfs", "mode=1777,size=1g"),
+        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=620"),
+    ):
+        (root / "dev" / name).mkdir()
+        mounts.special(kind, root / "dev" / name, options)
+    (root / "dev/ptmx").symlink_to("pts/ptmx")
+
+
+def _show_host_names(root: Path) -> None:
+    for name in _FROM_HOST:
+        target = root / name.lstrip("/")
+        if Path(name).is_file():
+            target.touch()
+            mounts.bind(Path(name).resolve(), target, read_only=True)
+
+
+def _become(job: Mapping[str, Any]) -> None:
+    if job["user"]:
+        os.setgroups([])
+        os.setgid(job["user"])
+        os.setuid(job["user"])
+    os.umask(0o022)
+    os.chdir(job["cwd"])
+    os.execvpe(job["command"][0], job["command"], job["env"])
+
+
+def _import_function(name: str) -> Any:
+    """With all of the builder, because nothing can be imported once the root is another."""
+    for package in (naht.build.native, importlib.import_module(__package__ or "")):
+        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            if module.name != __name__ and module.name != __spec__.name:
+                importlib.import_module(module.name)
+    for late in _LATE:
+        importlib.import_module(late)
+    module_name, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module_name), attribute)
+
+
+def _answer(function: Any, argument: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return {"result": function(**argument)}
+    except NahtError as error:
+        return {"error": error_as_json(error)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Builds one source package whole, as the distribution's build daemons do (dpkg-buildpackage in a
+clean root, as an unprivileged account, without network), recorded.
+
+Refuses nothing; a build that fails is a ToolError that shows the end of its log. The result is
+never written again: later builds see it through overlays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from naht.build.debian.cache import Entry
+from naht.build.debian.clean_root import PROFILES, CleanRoot
+from naht.build.debian.enclosure import BUILDER, ENVIRONMENT, Layered
+from naht.build.native.toolchain import Recorder, install_recorder
+from naht.errors import ToolError
+
+# Where Debian's build daemons unpack sources; some programs hold the path.
+BUILD_PATH = "/build/reproducible-path"
+RECORDER = "/naht/recorder"
+_RULES = "make -f debian/rules"  # through the PATH, so that the recorder sees the makes below it
+_TAIL = 30
+
+
+@dataclass(frozen=True)
+class BuiltPackage:
+    """`build` is what was at BUILD_PATH, `recorder` what was at RECORDER."""
+
+    path: Path
+    root: CleanRoot
+    tree_name: str
+
+    @property
+    def build(self) -> Path:
+        return self.path / "build"
+
+    @property
+    def recorder(self) -> Path:
+        return self.path / "recorder"
+
+    @property
+    def tree(self) -> str:
+        """Inside."""
+        return f"{BUILD_PATH}/{self.tree_name}"
+
+
+def build_package(
+    entry: Entry, tree: Path, tree_name: str, root: CleanRoot, *, timestamp: int, jobs: int
+) -> BuiltPackage:
+    """`tree`: the unpacked source, copied to its place. timestamp: seconds, of its changelog."""
+    built = BuiltPackage(entry.path, root, tree_name)
+    shutil.copytree(tree, built.build / tree_name, symlinks=True)
+    built.recorder.mkdir()
+    mounts = (
+        Layered(BUILD_PATH, (str(built.build),)),
+        Layered(RECORDER, (str(built.recorder),)),
+    )
+    enclosure = root.enclosure(entry.path / "scratch", mounts)
+    log = entry.path / "build.log"
+    enclosure.call("naht.build.debian.package_build:prepare", {"tree": built.tree}, log)
+    command = [
+        "dpkg-buildpackage", "-b", "-uc", "-us", f"-P{PROFILES}", f"--rules-file={_RULES}",
+    ]  # fmt: skip
+    environment = {
+        **recorded_environment(timestamp),
+        "DEB_BUILD_OPTIONS": f"nocheck nodoc parallel={jobs}",
+    }
+    status = enclosure.run(command, log, cwd=built.tree, user=BUILDER, environment=environment)
+    if status:
+        raise ToolError(
+            f"{tree_name} does not build (status {status}):\n{_tail(log)}",
+            f"All of its output is in {log}.",
+        )
+    shutil.rmtree(entry.path / "scratch", ignore_errors=True)
+    return built
+
+
+def recorded_environment(timestamp: int) -> dict[str, str]:
+    recorder = Recorder(Path(RECORDER), ())
+    return recorder.environment({**ENVIRONMENT, "SOURCE_DATE_EPOCH": str(timestamp)})
+
+
+def prepare(tree: str) -> None:
+    """Inside: the recorder for the tools of the root, and everything owned by the builder."""
+    home = Path(RECORDER)
+    install_recorder(home, ENVIRONMENT["PATH"])
+    for top in (home, Path(tree).parent):
+        for directory, _, files in os.walk(top):
+            for path in (directory, *(os.path.join(directory, f) for f in files)):  # noqa: PTH118
+                os.lchown(path, BUILDER, BUILDER)
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - 65536))
+        return "\n".join(stream.read().decode(errors="replace").splitlines()[-_TAIL:])
