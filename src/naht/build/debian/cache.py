@@ -1,5 +1,5 @@
-"""The build cache: directories keyed by the content that determines them. An entry is complete or it
-is made anew; two builds never make the same one at once.
+"""The build cache: directories keyed by the content that determines them. An entry is complete or
+it is made anew; two builds never make the same one at once.
 
 Refuses to trust an entry that was not sealed. It removes nothing by itself.
 """

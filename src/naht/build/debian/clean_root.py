@@ -17,7 +17,8 @@ from naht.build.debian.enclosure import ENVIRONMENT, Enclosure, Layered
 from naht.build.native.request import Progress
 from naht.errors import ToolError
 
-PROFILES = "nocheck,nodoc"
+QUICK = ("nocheck", "nodoc")  # build profiles: the documentation toolchains alone take minutes
+COMPLETE = ("nocheck",)  # for packages that do not build without their documentation
 _VARIANT = "buildd"
 _INCLUDED = ("fakeroot", "debhelper")  # what nearly every package asks for
 _QUIET = {"DEBIAN_FRONTEND": "noninteractive", "DEBCONF_NONINTERACTIVE_SEEN": "true"}
@@ -37,9 +38,7 @@ class CleanRoot:
         for name in ("upper", "work", "root"):
             (scratch / name).mkdir(parents=True, exist_ok=True)
         lower = tuple(str(layer) for layer in self.layers)
-        root = Layered(
-            str(scratch / "root"), lower, str(scratch / "upper"), str(scratch / "work")
-        )
+        root = Layered(str(scratch / "root"), lower, str(scratch / "upper"), str(scratch / "work"))
         return Enclosure(root, mounts, network)
 
 
@@ -78,24 +77,28 @@ def _run_tool(command: list[str], log: Path, next_step: str) -> None:
 
 
 def with_build_dependencies(
-    cache: Cache, base: CleanRoot, description: Path, progress: Progress
+    cache: Cache,
+    base: CleanRoot,
+    description: Path,
+    progress: Progress,
+    profiles: tuple[str, ...] = QUICK,
 ) -> CleanRoot:
     """`description`: the .dsc of the source package, beside its files."""
-    key = _digest(base.key, PROFILES, _build_dependencies(description))
+    key = _digest(base.key, ",".join(profiles), _build_dependencies(description))
     with cache.entry("dependencies", key) as entry:
         if not entry.complete:
             progress("installing the build dependencies in the clean root…")
-            _install(entry, base, description)
+            _install(entry, base, description, profiles)
             entry.seal()
     return CleanRoot((entry.path / "upper", *base.layers), key)
 
 
-def _install(entry: Entry, base: CleanRoot, description: Path) -> None:
+def _install(entry: Entry, base: CleanRoot, description: Path, profiles: tuple[str, ...]) -> None:
     source = Layered("/naht/source", (str(description.parent),), read_only=True)
     enclosure = base.enclosure(entry.path, (source,), network=True)
     log = entry.path / "log"
     command = [
-        "apt-get", "build-dep", "-y", "-qq", "--no-install-recommends", f"-P{PROFILES}",
+        "apt-get", "build-dep", "-y", "-qq", "--no-install-recommends", f"-P{','.join(profiles)}",
         f"/naht/source/{description.name}",
     ]  # fmt: skip
     if enclosure.run(command, log, environment={**ENVIRONMENT, **_QUIET}):

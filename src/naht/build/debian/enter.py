@@ -1,5 +1,5 @@
-"""Started in fresh namespaces by `enclosure`: mounts the clean root, changes into it and does one job
-there. A program of its own (`python -m naht.build.debian.enter`), because namespaces belong to
+"""Started in fresh namespaces by `enclosure`: mounts the clean root, changes into it and does one
+job there. A program of its own (`python -m naht.build.debian.enter`), because namespaces belong to
 processes. Refuses nothing; errors of ours are handed back as data.
 """
 
@@ -95,14 +95,14 @@ def _become(job: Mapping[str, Any]) -> None:
         os.setuid(job["user"])
     os.umask(0o022)
     os.chdir(job["cwd"])
-    os.execvpe(job["command"][0], job["command"], job["env"])
+    os.execvpe(job["command"][0], job["command"], job["env"])  # noqa: S606
 
 
 def _import_function(name: str) -> Any:
     """With all of the builder, because nothing can be imported once the root is another."""
     for package in (naht.build.native, importlib.import_module(__package__ or "")):
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-            if module.name != __name__ and module.name != __spec__.name:
+            if module.name not in {__name__, __spec__.name}:
                 importlib.import_module(module.name)
     for late in _LATE:
         importlib.import_module(late)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from naht.build.debian.cache import Entry
-from naht.build.debian.clean_root import PROFILES, CleanRoot
+from naht.build.debian.clean_root import QUICK, CleanRoot
 from naht.build.debian.enclosure import BUILDER, ENVIRONMENT, Layered
 from naht.build.native.toolchain import Recorder, install_recorder
 from naht.errors import ToolError
@@ -48,7 +48,14 @@ class BuiltPackage:
 
 
 def build_package(
-    entry: Entry, tree: Path, tree_name: str, root: CleanRoot, *, timestamp: int, jobs: int
+    entry: Entry,
+    tree: Path,
+    tree_name: str,
+    root: CleanRoot,
+    *,
+    timestamp: int,
+    jobs: int,
+    profiles: tuple[str, ...] = QUICK,
 ) -> BuiltPackage:
     """`tree`: the unpacked source, copied to its place. timestamp: seconds, of its changelog."""
     built = BuiltPackage(entry.path, root, tree_name)
@@ -62,11 +69,12 @@ def build_package(
     log = entry.path / "build.log"
     enclosure.call("naht.build.debian.package_build:prepare", {"tree": built.tree}, log)
     command = [
-        "dpkg-buildpackage", "-b", "-uc", "-us", f"-P{PROFILES}", f"--rules-file={_RULES}",
+        "dpkg-buildpackage", "-b", "-uc", "-us", f"-P{','.join(profiles)}",
+        f"--rules-file={_RULES}",
     ]  # fmt: skip
     environment = {
         **recorded_environment(timestamp),
-        "DEB_BUILD_OPTIONS": f"nocheck nodoc parallel={jobs}",
+        "DEB_BUILD_OPTIONS": f"{' '.join(profiles)} parallel={jobs}",
     }
     status = enclosure.run(command, log, cwd=built.tree, user=BUILDER, environment=environment)
     if status:

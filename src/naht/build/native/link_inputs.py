@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from naht.build.native.archives import read_archive
@@ -168,7 +168,7 @@ class InputReader:
         found: dict[bytes, list[Compilation]] = {}
         for x in self._compilations:
             if x.copy:
-                found.setdefault(hashlib.sha256(x.copy.read_bytes()).digest(), []).append(x)
+                found.setdefault(_digest_of_copy(x.copy), []).append(x)
         return found
 
     def _with_temporaries(self, inputs: list[LinkedInput]) -> tuple[LinkedInput, ...]:
@@ -186,6 +186,12 @@ class InputReader:
             for i, x in zip(unknown, own, strict=True)
         }
         return tuple(made.get(i.name, i) for i in inputs)
+
+
+@lru_cache(maxsize=100_000)
+def _digest_of_copy(copy: Path) -> bytes:
+    """A copy is never written again, and a package's build links them many times."""
+    return hashlib.sha256(copy.read_bytes()).digest()
 
 
 def _unaltered(compilation: Compilation, content: bytes) -> Compilation:

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from naht.build.compile_pair import BuiltPair, LinkedObject
+from naht.build.compile_pair import BuiltPair
 from naht.build.native import trees
 from naht.build.native.dependencies import files_read, stale_units, unread_files
 from naht.build.native.link_search import is_elf
+from naht.build.native.pair_phases import PairFacts, PairingPlace, pair_phases
 from naht.build.native.patching import apply_patches
-from naht.build.native.phases import Phase, build_new, build_old, check_rebuilt, compilations_of
-from naht.build.native.placing import place
+from naht.build.native.phases import build_new, build_old, check_rebuilt, compilations_of
 from naht.build.native.request import BuildRequest, Progress
 from naht.build.native.toolchain import install_recorder
-from naht.build.native.unit_pairs import pair_units
 from naht.build.native.units import Compilation, Link
 from naht.build.native.workspace import open_workspace
 from naht.errors import BuildRefusedError, UsageError
@@ -47,7 +44,15 @@ def build_pair(request: BuildRequest, progress: Progress) -> Iterator[BuiltPair]
         trees.touch(x.source.path for x in stale if x.source.path.is_file())
         new = build_new(request, recorder, tree, old, progress)
         check_rebuilt(stale, old, new, tree)
-        yield _pair(request, sources, old, new, tree, progress)
+        where = PairingPlace(tree, work, lambda: _show_old(work, tree))
+        running = _running(request)
+        facts = PairFacts(Path(request.object).name, request.command, sources, running)
+        yield pair_phases(old, new, where, facts, progress)
+
+
+def _show_old(work: Path, tree: Path) -> None:
+    tree.rename(work / "tree-new")
+    (work / "tree-old").rename(tree)
 
 
 def _check(request: BuildRequest) -> None:
@@ -127,64 +132,8 @@ def _stale_units(
     return stale_units(compilations, read, change, tree)
 
 
-def _pair(
-    request: BuildRequest,
-    sources: tuple[Source, ...],
-    old: Phase,
-    new: Phase,
-    tree: Path,
-    progress: Progress,
-) -> BuiltPair:
-    work = tree.parent
-    old_objects = _store(old.link, work / "objects-old", {})
-    shared = {i.key: old_objects[i.name] for i in old.link.inputs}
-    digests = {i.key: i.digest for i in old.link.inputs}
-    same = {i.key for i in new.link.inputs if digests.get(i.key) == i.digest}
-    new_objects = _store(new.link, work / "objects-new", {k: shared[k] for k in same})
-    units = pair_units(old.link, new.link, old_objects, new_objects, tree, progress)
-    old_link = place(old.link, _store_output(old.link, work / "linked-old", request), old_objects)
-    new_link = place(new.link, _store_output(new.link, work / "linked-new", request), new_objects)
-    return BuiltPair(
-        units=units,
-        unchanged=tuple(p for p in new_link.inputs if p in set(old_link.inputs)),
-        old_link=old_link,
-        new_link=new_link,
-        running=_running(request, old_link),
-        compilers=_compilers([*compilations_of(old.link), *compilations_of(new.link)]),
-        command=request.command,
-        sources=sources,
-    )
-
-
-def _store(link: Link, directory: Path, shared: dict[str, Path]) -> dict[tuple[str, str], Path]:
-    """Writes the plain objects under names that say what they are; shared ones are not written."""
-    stored: dict[tuple[str, str], Path] = {}
-    for item in link.inputs:
-        path = shared.get(item.key) or directory / item.key.lstrip("/")
-        if item.key not in shared:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(item.content)
-        stored[item.name] = path
-    return stored
-
-
-def _store_output(link: Link, directory: Path, request: BuildRequest) -> Path:
-    path = directory / Path(request.object).name
-    directory.mkdir()
-    shutil.copyfile(link.output, path)
-    return path
-
-
-def _running(request: BuildRequest, old_link: LinkedObject) -> Path:
+def _running(request: BuildRequest) -> Path | None:
     if request.running is not None:
         return request.running
     shipped = request.old / request.object
-    return shipped if is_elf(shipped) else old_link.path
-
-
-def _compilers(compilations: Sequence[Compilation]) -> tuple[str, ...]:
-    versions = set()
-    for tool in sorted({x.invocation.tool for x in compilations}):
-        result = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
-        versions.add((result.stdout.splitlines() or [tool.name])[0])
-    return tuple(sorted(versions))
+    return shipped if is_elf(shipped) else None

@@ -50,8 +50,18 @@ def build_new(
 def _read_phase(
     records: tuple[Invocation, ...], request: BuildRequest, recorder: Recorder, tree: Path
 ) -> Phase:
-    compilations = find_compilations(records)
     found = find_link(records, tree, request.object)
+    return phase_of_link(found, records, find_compilations(records), recorder, tree)
+
+
+def phase_of_link(
+    found: Invocation,
+    records: Sequence[Invocation],
+    compilations: Sequence[Compilation],
+    recorder: Recorder,
+    tree: Path,
+) -> Phase:
+    """`compilations`: those of the records."""
     refuse_hidden_objects(found, records)
     if is_optimised(found):
         link = read_optimised_link(found, records, compilations, recorder, tree)
@@ -60,12 +70,12 @@ def _read_phase(
     if not link.compiled:
         raise BuildRefusedError(
             "unrecorded-compiler",
-            f"{request.object} was linked, but no compilation of its objects was seen.",
+            f"{found.outputs[0].path.name} was linked, but no compilation of its objects was seen.",
             "Let the build call its compiler by name (CC=gcc), not by absolute path, and start "
             "from a tree without objects of an earlier build.",
         )
     _refuse_outside(compilations_of(link), tree)
-    return Phase(records, link)
+    return Phase(tuple(records), link)
 
 
 def compilations_of(link: Link) -> tuple[Compilation, ...]:

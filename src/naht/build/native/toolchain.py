@@ -1,5 +1,6 @@
-"""Owns the stand-ins for compiler drivers, linkers and makes that record a build, and the environment
-that makes a build find them. The build's own commands, flags and results stay as they are.
+"""Owns the stand-ins for compiler drivers, linkers and makes that record a build, and the
+environment that makes a build find them. The build's own commands, flags and results stay as they
+are.
 
 Refuses to work where no C compiler is found. It reads no records: see `recording`.
 """

@@ -5,7 +5,7 @@ Refuses an object that changed although its compilation was not seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from naht.build.compile_pair import Unit, UnitPair
@@ -18,27 +18,26 @@ Objects = dict[tuple[str, str], Path]  # names of a link's inputs → plain obje
 
 
 def pair_units(
-    old: Link,
-    new: Link,
-    old_objects: Objects,
-    new_objects: Objects,
+    old: tuple[Link, Objects],
+    new: tuple[Link, Objects],
     tree: Path,
+    work: Path,
+    show_old: Callable[[], None],
     progress: Progress,
 ) -> tuple[UnitPair, ...]:
-    before = {i.key: i for i in old.inputs}
-    after = {i.key: i for i in new.inputs}
+    """Called with the new tree at `tree`, which it leaves with the old one there (`show_old`)."""
+    before = {i.key: i for i in old[0].inputs}
+    after = {i.key: i for i in new[0].inputs}
     keys = [
         key for key in dict.fromkeys((*before, *after))
         if key not in before or key not in after or before[key].digest != after[key].digest
     ]  # fmt: skip
     _refuse_unrecorded(keys, before, after)
     progress(f"comparing {len(keys)} of {len(after)} objects…")
-    work = tree.parent
-    new_units = _units(keys, after, new_objects, work / "forms-new")
+    new_units = _units(keys, after, new[1], work / "forms-new")
     # The old tree goes back to where it was built: paths are part of what compilers see.
-    tree.rename(work / "tree-new")
-    (work / "tree-old").rename(tree)
-    old_units = _units(keys, before, old_objects, work / "forms-old")
+    show_old()
+    old_units = _units(keys, before, old[1], work / "forms-old")
     return tuple(
         UnitPair(
             _source(before.get(key) or after[key], tree), old_units.get(key), new_units.get(key)
