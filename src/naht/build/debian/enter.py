@@ -22,7 +22,10 @@ from naht.errors import NahtError
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _FROM_HOST = ("/etc/resolv.conf", "/etc/hosts")
 # Imported late by the standard library, when the host's files may be out of sight.
-_LATE = ("concurrent.futures.thread", "encodings.idna", "multiprocessing", "traceback", "linecache")
+_LATE = (
+    "concurrent.futures.thread", "encodings.idna", "encodings.cp437", "encodings.latin_1",
+    "encodings.ascii", "encodings.utf_16", "traceback", "linecache", "zipfile",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -7,8 +7,10 @@ never written again: later builds see it through overlays.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ BUILD_PATH = "/build/reproducible-path"
 RECORDER = "/naht/recorder"
 _RULES = "make -f debian/rules"  # through the PATH, so that the recorder sees the makes below it
 _TAIL = 30
+_HOW = "build.json"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def build_package(
         **recorded_environment(timestamp),
         "DEB_BUILD_OPTIONS": f"{' '.join(profiles)} parallel={jobs}",
     }
+    (entry.path / _HOW).write_text(json.dumps({"command": command, "environment": environment}))
     status = enclosure.run(command, log, cwd=built.tree, user=BUILDER, environment=environment)
     if status:
         raise ToolError(
@@ -84,6 +88,23 @@ def build_package(
         )
     shutil.rmtree(entry.path / "scratch", ignore_errors=True)
     return built
+
+
+def build_whole(tree: Path, log: Path, how: Path) -> None:
+    """Inside: the same build again, of the tree that is there now. `how`: as the first left it."""
+    job = json.loads(how.read_text())
+    subprocess.run(["chown", "-R", f"{BUILDER}:{BUILDER}", str(tree)], check=True)
+    with log.open("ab") as stream:
+        done = subprocess.run(
+            job["command"], cwd=tree, env=job["environment"], user=BUILDER, group=BUILDER,
+            extra_groups=[], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            umask=0o022, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        raise ToolError(
+            f"The changed {tree.name} does not build (status {done.returncode}):\n{_tail(log)}",
+            f"All of its output is in {log.name} beside the result.",
+        )
 
 
 def recorded_environment(timestamp: int) -> dict[str, str]:

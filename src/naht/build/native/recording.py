@@ -7,6 +7,7 @@ Refuses records that are malformed or too many. It draws no conclusions: see `un
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -56,9 +57,12 @@ class _Draft:
         return self.values.get(key, [""])[0]
 
 
-def read_records(recorder: Recorder, directory: Path) -> tuple[Invocation, ...]:
-    """All complete records, oldest first."""
-    names = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
+def read_records(
+    recorder: Recorder, directory: Path, only: Collection[str] | None = None
+) -> tuple[Invocation, ...]:
+    """All complete records, oldest first; `only`: those of these names."""
+    present = (p.name for p in directory.iterdir() if not p.name.startswith("."))
+    names = sorted(name for name in present if only is None or name in only)
     if len(names) > MAX_RECORDS:
         raise _malformed("there are more than a million of them")
     return tuple(_read(directory / name, recorder.files) for name in names)

@@ -1,0 +1,139 @@
+"""Source change of one built package → a hotpatch, or a refusal, for every object that ships.
+
+    build_change(built, sources, out, told, progress) -> ChangeResult
+
+Refuses nothing as a whole but a package that does not build. The result is also written as
+OUT/result.json; its files lie beside it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from naht.build.debian.change_job import ChangeJob, ObjectChange, ShippedName, Told
+from naht.build.debian.enclosure import Layered
+from naht.build.debian.package_build import BUILD_PATH, RECORDER, BuiltPackage
+from naht.build.debian.shipped import read_shipped
+from naht.build.native.request import Progress
+
+_INSIDE = "naht.build.debian.change_inside:run"
+
+
+@dataclass(frozen=True)
+class SourceTrees:
+    """base: what was built. old, new: the sides; None: the base itself."""
+
+    base: Path
+    old: Path | None
+    new: Path | None
+
+
+class ChangeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """directory: where the files of `objects` are. seconds: of both sides and all objects."""
+
+    directory: str
+    objects: tuple[ObjectChange, ...]
+    seconds: float
+
+    def path(self, name: str) -> Path:
+        return Path(self.directory) / name
+
+
+def build_change(
+    built: BuiltPackage,
+    sources: SourceTrees,
+    out: Path,
+    told: Told,
+    progress: Progress,
+    *,
+    running: Mapping[str, Path] | None = None,
+    allow: Mapping[str, frozenset[str]] | None = None,
+) -> ChangeResult:
+    """`out`: a new directory. `running`: "package:path" → the file that hosts run, where it is not
+    the rebuilt one. `allow`: as `JudgeOptions`."""
+    started = time.monotonic()
+    work = out / "work"
+    work.mkdir(parents=True)
+    shipped = rebuilt_objects(built)
+    job = ChangeJob(
+        tree_name=built.tree_name,
+        old=sources.old is not None,
+        new=sources.new is not None,
+        shipped=_names_by_build_id(shipped, out / "shipped", running or {}),
+        command="dpkg-buildpackage",
+        description=told,
+        allow=dict(allow or {}),  # type: ignore[arg-type]
+    )
+    enclosure = built.root.enclosure(work / "scratch", _mounts(built, sources, out))
+    progress("building both sides and comparing…")
+    answer = enclosure.call(_INSIDE, {"job": msgspec.to_builtins(job)}, out / "change.log")
+    shutil.rmtree(work, ignore_errors=True)
+    return _keep(out, msgspec.convert(answer, tuple[ObjectChange, ...]), started)
+
+
+class RebuiltObject(msgspec.Struct, frozen=True):
+    name: str  # "binarypackage:path"
+    build_id: str
+    file: str
+
+
+def rebuilt_objects(built: BuiltPackage) -> tuple[RebuiltObject, ...]:
+    """What the rebuilt binary packages hold. Read once, then kept beside the build."""
+    kept = built.path / "shipped.json"
+    if not kept.is_file():
+        debs = [p for p in built.build.glob("*.deb") if "-dbgsym_" not in p.name]
+        found = read_shipped(debs, built.path / "shipped").objects
+        objects = [RebuiltObject(o.name, str(o.build_id), str(o.file)) for o in found if o.build_id]
+        draft = kept.with_suffix(".partial")
+        draft.write_bytes(msgspec.json.encode(objects))
+        draft.rename(kept)
+    return msgspec.json.decode(kept.read_bytes(), type=tuple[RebuiltObject, ...])
+
+
+def _names_by_build_id(
+    objects: Iterable[RebuiltObject], directory: Path, running: Mapping[str, Path]
+) -> dict[str, tuple[ShippedName, ...]]:
+    """Copies of what hosts run go below `directory`, under numbers."""
+    directory.mkdir()
+    found: dict[str, tuple[ShippedName, ...]] = {}
+    for number, item in enumerate(objects):
+        file = f"{number:05}"
+        shutil.copyfile(running.get(item.name, Path(item.file)), directory / file)
+        found[item.build_id] = (*found.get(item.build_id, ()), ShippedName(item.name, file))
+    return found
+
+
+def _mounts(built: BuiltPackage, sources: SourceTrees, out: Path) -> tuple[Layered, ...]:
+    work = out / "work"
+    for name in ("recorder-upper", "recorder-work"):
+        (work / name).mkdir()
+    sides = {"base": sources.base, "old": sources.old, "new": sources.new}
+    return (
+        Layered("/naht/base", (str(built.path),), read_only=True),
+        Layered(BUILD_PATH, (str(built.build),), read_only=True),
+        Layered(
+            RECORDER, (str(built.recorder),), str(work / "recorder-upper"),
+            str(work / "recorder-work"),
+        ),
+        Layered("/naht/work", (str(work),)),
+        Layered("/naht/out", (str(out),)),
+        Layered("/naht/shipped", (str(out / "shipped"),), read_only=True),
+        *(
+            Layered(f"/naht/sources/{name}", (str(tree),), read_only=True)
+            for name, tree in sides.items() if tree is not None
+        ),
+    )  # fmt: skip
+
+
+def _keep(out: Path, objects: tuple[ObjectChange, ...], started: float) -> ChangeResult:
+    result = ChangeResult(directory=str(out), objects=objects, seconds=time.monotonic() - started)
+    draft = out / "result.json.partial"
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    draft.rename(out / "result.json")
+    return result

@@ -1,0 +1,208 @@
+"""A change of one built package, inside the clean root: both sides are built, every object that a
+host may run is paired, judged and emitted. Called through `Enclosure.call`; JSON in, JSON out.
+
+Refuses object by object: one that can't be done says why and leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from naht.build.debian.change_job import ChangeJob, ObjectChange, RefusalText
+from naht.build.debian.linked_pairs import LinkedPair, link_key, linked_pairs, links_of
+from naht.build.debian.package_build import BUILD_PATH
+from naht.build.debian.sides import BASE, WORK, Records, Side, build_side
+from naht.build.native.description import Description
+from naht.build.native.emit import emit
+from naht.build.native.judge import JudgeOptions, judge
+from naht.build.native.pair_phases import PairFacts, PairingPlace, pair_phases
+from naht.build.native.phases import Phase, check_rebuilt, phase_of_link
+from naht.build.native.recording import Invocation
+from naht.build.native.trees import compare_trees, source_digests
+from naht.build.native.units import Compilation, code_view, find_compilations
+from naht.elf.file import ElfFile
+from naht.errors import BuildRefusedError, NahtError
+from naht.hotpatch.container import pack_hotpatch
+from naht.hotpatch.manifest import Source
+
+OUT = Path("/naht/out")
+SOURCES = Path("/naht/sources")
+SHIPPED = Path("/naht/shipped")
+
+
+def run(job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    change = _Change(ChangeJob.from_json(job))
+    return [object_change.to_json() for object_change in change.run()]
+
+
+@dataclass
+class _Found:
+    """A pair and the names under which hosts have it."""
+
+    pair: LinkedPair
+    shipped_as: tuple[str, ...]
+    running: Path | None  # as shipped; None: made from the old link
+
+
+class _Change:
+    def __init__(self, job: ChangeJob) -> None:
+        self.job = job
+        self.tree = Path(BUILD_PATH) / job.tree_name
+        self.records = Records.of_base()
+        self.compilations = find_compilations(self.records.base)
+        base_source = SOURCES / "base"
+        self.old = Side("old", self.tree, base_source, SOURCES / "old" if job.old else None)
+        self.new = Side("new", self.tree, base_source, SOURCES / "new" if job.new else None)
+
+    def run(self) -> list[ObjectChange]:
+        for side in (self.old, self.new):
+            log = OUT / f"build-{side.name}.log"
+            build_side(side, self.records, self.compilations, log, _say)
+        self.sources = self._changed_sources()
+        found = self._find_objects()
+        self.old_compilations = (*self.compilations, *find_compilations(self.old.records))
+        self.new_compilations = (*self.compilations, *find_compilations(self.new.records))
+        return [self._object(number, item) for number, item in enumerate(found)]
+
+    def _changed_sources(self) -> tuple[Source, ...]:
+        base = SOURCES / "base"
+        old, new = self.old.source or base, self.new.source or base
+        return source_digests(compare_trees(old, new), old, new)
+
+    def _find_objects(self) -> list[_Found]:
+        """Shipped first; others (test programs, convenience copies) only with no hotpatch."""
+        names = self._shipped_names()
+        pairs = linked_pairs(self.records.base, self.old.records, self.new.records, self.tree)
+        found = []
+        for pair in pairs:
+            if not _differs(pair):
+                continue
+            known = names.get(pair.key, {})
+            running = next(iter(known.values()), None)
+            found.append(_Found(pair, tuple(sorted(known)), SHIPPED / running if running else None))
+        return found
+
+    def _shipped_names(self) -> dict[tuple[str, str], dict[str, str]]:
+        """Of each link's key: shipped names → files below SHIPPED, by the build-id of the base."""
+        names: dict[tuple[str, str], dict[str, str]] = {}
+        for link in links_of(self.records.base):
+            for item in self.job.shipped.get(_build_id(link), ()):
+                names.setdefault(link_key(link, self.tree), {})[item.name] = item.file
+        return names
+
+    def _object(self, number: int, found: _Found) -> ObjectChange:
+        name = found.pair.output.name
+        directory = OUT / "objects" / f"{number:03}"
+        directory.mkdir(parents=True)
+        shutil.copyfile(found.pair.old.outputs[0].copy, directory / "old")
+        shutil.copyfile(found.pair.new.outputs[0].copy, directory / "new")
+        running = self._running(found, directory)
+        change = ObjectChange(
+            name="/".join(filter(None, found.pair.key)),
+            shipped_as=found.shipped_as,
+            build_id=_build_id(found.pair.old),
+            old_file=f"objects/{number:03}/old",
+            new_file=f"objects/{number:03}/new",
+            running_file=f"objects/{number:03}/running",
+        )
+        if not found.shipped_as:
+            return change
+        started = time.monotonic()
+        _say(f"comparing {name}…")
+        try:
+            self._emit(found.pair, running, directory, change)
+        except BuildRefusedError as error:
+            change.refusal = RefusalText(error.reason, error.cause, error.next_step, error.where)
+        except NahtError as error:
+            change.refusal = RefusalText("tool", error.cause, error.next_step, error.where)
+        except Exception as error:  # noqa: BLE001  one object must not take the others with it
+            traceback.print_exc(file=sys.stderr)
+            change.refusal = RefusalText(
+                "internal-error", f"{type(error).__name__}: {error}.", "Report it with the log."
+            )
+        change.seconds = time.monotonic() - started
+        return change
+
+    def _running(self, found: _Found, directory: Path) -> Path:
+        running = directory / "running"
+        if found.running is not None and self.old.source is None:
+            shutil.copyfile(found.running, running)
+            return running
+        _strip(found.pair.old.outputs[0].copy, running)
+        return running
+
+    def _emit(self, pair: LinkedPair, running: Path, directory: Path, change: ObjectChange) -> None:
+        old = self._phase(pair.old, self.old, self.old_compilations)
+        new = self._phase(pair.new, self.new, self.new_compilations)
+        work = WORK / "pairs" / directory.name
+        work.mkdir(parents=True)
+        self.new.show()
+        self._check_compiled(old, new)
+        where = PairingPlace(self.tree, work, self.old.show)
+        facts = PairFacts(pair.output.name, self.job.command, self.sources, running)
+        built = pair_phases(old, new, where, facts, _say)
+        changes = judge(built, JudgeOptions(**self.job.allow))
+        change.notes = tuple(changes.notes)
+        change.functions = tuple(f.name for f in changes.functions)
+        manifest, images = emit(built, changes, self._description(change))
+        (directory / "hotpatch.naht").write_bytes(pack_hotpatch(manifest, images))
+        change.hotpatch = f"objects/{directory.name}/hotpatch.naht"
+        shutil.rmtree(work)
+
+    def _phase(self, link: Invocation, side: Side, compilations: tuple[Compilation, ...]) -> Phase:
+        records = (*self.records.base, *side.records)
+        return phase_of_link(link, records, compilations, self.records.recorder, self.tree)
+
+    def _check_compiled(self, old: Phase, new: Phase) -> None:
+        """Units of the base that a side's change reaches must have been compiled in that side."""
+        for phase, side in ((old, self.old), (new, self.new)):
+            if side.stale:
+                base = Phase(self.records.base, phase.link)
+                check_rebuilt(side.stale, base, phase, self.tree)
+
+    def _description(self, change: ObjectChange) -> Description:
+        told = self.job.description
+        suffix = re.sub(r"[^A-Za-z0-9._+~-]", "_", Path(change.name).name)
+        return Description(
+            id=f"{told.id}.{suffix}"[:119] + f".{change.build_id[:8]}",
+            title=told.title,
+            advisories=told.advisories,
+            severity=told.severity,
+            purl=told.purl,
+            level=told.level,
+            supersedes=told.supersedes,
+        )
+
+
+def _differs(pair: LinkedPair) -> bool:
+    old, new = (link.outputs[0].copy.read_bytes() for link in (pair.old, pair.new))
+    return old != new and code_view(old) != code_view(new)
+
+
+def _build_id(link: Invocation) -> str:
+    identity = ElfFile(link.outputs[0].copy.read_bytes()).build_id
+    return str(identity or "")
+
+
+def _strip(linked: Path, output: Path) -> None:
+    """As dh_strip does for libraries and programs; the build-id stays."""
+    subprocess.run(
+        ["strip", "--remove-section=.comment", "--remove-section=.note", "--strip-unneeded",
+         "-o", str(output), str(linked)], check=True,
+    )  # fmt: skip
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  the log of the call
+
+
+__all__ = ["BASE", "OUT", "SHIPPED", "SOURCES", "run"]

@@ -1,0 +1,151 @@
+"""The two sides of a change, inside the clean root: overlays over the built package, whose sources
+are synchronised to another tree and which the package's own makes bring up to date.
+
+Refuses a side in which a unit that reads a changed file was not compiled again, however it is
+tried. The built package itself is never written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from naht.build.debian import mounts
+from naht.build.debian.package_build import BUILD_PATH, RECORDER, build_whole
+from naht.build.debian.replay import replay
+from naht.build.native import trees
+from naht.build.native.dependencies import files_read, stale_units
+from naht.build.native.recording import Invocation, read_records
+from naht.build.native.request import Progress
+from naht.build.native.toolchain import Recorder
+from naht.build.native.units import Compilation, find_compilations
+from naht.errors import BuildRefusedError, ToolError
+
+BASE = Path("/naht/base")  # the built package, read-only
+WORK = Path("/naht/work")
+
+
+@dataclass
+class Records:
+    """All records of the base, and who of them has been told apart so far."""
+
+    recorder: Recorder
+    base: tuple[Invocation, ...]
+    seen: set[str]
+
+    @classmethod
+    def of_base(cls) -> Records:
+        recorder = Recorder(Path(RECORDER), ())
+        base = read_records(recorder, recorder.records)
+        return cls(recorder, base, {r.id for r in base})
+
+    def new(self) -> tuple[Invocation, ...]:
+        """What was recorded since the last call."""
+        names = {p.name for p in self.recorder.records.iterdir() if not p.name.startswith(".")}
+        fresh = read_records(self.recorder, self.recorder.records, names - self.seen)
+        self.seen |= names
+        return fresh
+
+
+@dataclass
+class Side:
+    """One side. `source`: the tree that it is built from; None: the base as it was built."""
+
+    name: str
+    tree: Path  # where it is when it is shown
+    base_source: Path
+    source: Path | None
+    records: tuple[Invocation, ...] = ()
+    change: trees.TreeChange = field(default_factory=lambda: trees.TreeChange((), (), ()))
+    stale: tuple[Compilation, ...] = ()  # of the base, that read a changed file
+
+    def show(self) -> None:
+        """Puts this side where packages are built."""
+        target = Path(BUILD_PATH)
+        mounts.unmount(target)
+        upper, work = WORK / self.name / "upper", WORK / self.name / "work"
+        for directory in (upper, work):
+            directory.mkdir(parents=True, exist_ok=True)
+        shutil.copystat(BASE / "build", upper)
+        mounts.overlay((BASE / "build",), upper, work, target)
+
+    def reset(self) -> None:
+        mounts.unmount(Path(BUILD_PATH))
+        shutil.rmtree(WORK / self.name)
+        mounts.bind(BASE / "build", Path(BUILD_PATH), read_only=True)
+
+
+def build_side(
+    side: Side,
+    records: Records,
+    compilations: Sequence[Compilation],
+    log: Path,
+    progress: Progress,
+) -> None:
+    """`compilations`: those of the base."""
+    side.show()
+    if side.source is None:
+        return
+    side.change = trees.compare_trees(side.base_source, side.source)
+    side.stale = _stale(side, compilations)
+    trees.synchronise(side.change, side.source, side.tree)
+    trees.touch(x.source.path for x in side.stale)
+    progress(f"building the {side.name} side ({len(side.stale)} units)…")
+    try:
+        replay(records.base, side.tree, log)
+        side.records = records.new()
+        missed = _missed(side, side.stale)
+    except ToolError as error:
+        progress(f"{error.cause} Building the whole package anew…")
+        missed = list(side.stale)
+    if missed:
+        _build_whole(side, records, log, progress)
+
+
+def _stale(side: Side, compilations: Sequence[Compilation]) -> tuple[Compilation, ...]:
+    """Without those of `configure`, whose sources are gone."""
+    present = [x for x in compilations if x.source.path.is_file()]
+    likely = _that_may_read(present, side.change)
+    return stale_units(likely, files_read(likely), side.change, side.tree)
+
+
+def _that_may_read(
+    compilations: Sequence[Compilation], change: trees.TreeChange
+) -> list[Compilation]:
+    """A quick look before the dependency rules of thousands of units are parsed."""
+    names = (*change.changed, *change.added, *change.removed)
+    words = {Path(name).name.encode() for name in names}
+    return [x for x in compilations if _mentions(x, words)]
+
+
+def _mentions(x: Compilation, words: set[bytes]) -> bool:
+    rule = x.invocation.dependencies
+    if rule is None or x.source.path.name.encode() in words:
+        return True
+    content = rule.read_bytes()
+    return any(word in content for word in words)
+
+
+def _missed(side: Side, stale: Sequence[Compilation]) -> list[Compilation]:
+    outputs = {x.output for x in find_compilations(side.records)}
+    return [x for x in stale if x.output is not None and x.output not in outputs]
+
+
+def _build_whole(side: Side, records: Records, log: Path, progress: Progress) -> None:
+    """From a fresh tree: what the makes do not bring up to date by themselves."""
+    progress(f"building the {side.name} side whole…")
+    assert side.source is not None  # noqa: S101
+    side.reset()
+    side.show()
+    shutil.rmtree(side.tree)
+    shutil.copytree(side.source, side.tree, symlinks=True)
+    build_whole(side.tree, log, BASE / "build.json")
+    side.records = records.new()
+    if not side.records:
+        raise BuildRefusedError(
+            "not-rebuilt",
+            f"The package's own build compiled nothing in the {side.name} tree.",
+            f"Look at {log.name} beside the result.",
+        )
