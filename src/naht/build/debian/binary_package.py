@@ -1,4 +1,4 @@
-"""Reads one binary package (.deb, .udeb): its control fields, and the regular files in it as a stream.
+"""Reads one binary package (.deb, .udeb): its control fields, and its regular files as a stream.
 
 Refuses (HostileInputError) packages that are malformed, oversized, or whose members have names that
 leave the root. It extracts nothing: who reads decides what is kept, and where.
@@ -48,13 +48,28 @@ class BinaryPackage:
 
 
 @dataclass(frozen=True)
+class Content:
+    """Of one file in the stream."""
+
+    stream: IO[bytes]
+    package: Path
+
+    def read(self, size: int) -> bytes:
+        """Empty at the end of the file."""
+        try:
+            return self.stream.read(size)
+        except (tarfile.TarError, OSError, ValueError) as error:
+            raise _malformed(self.package, str(error)) from error
+
+
+@dataclass(frozen=True)
 class PackagedFile:
     """A regular file; `content` can be read until the next one is asked for."""
 
     path: str  # without a leading slash
     mode: int
     size: int
-    content: IO[bytes] | None  # None: a hard link to `same_as`
+    content: Content | None  # None: a hard link to `same_as`
     same_as: str = ""
 
 
@@ -104,25 +119,31 @@ def read_files(package: BinaryPackage) -> Iterator[PackagedFile]:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|", tarinfo=_Header) as archive:
                 yield from _bounded(archive, file)
-        except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
+            while process.stdout.read(1 << 16):  # the padding behind the archive
+                pass
+            if process.wait():
+                raise _malformed(file, "dpkg-deb can't read all of it")
+        except (tarfile.TarError, OSError, ValueError, ArithmeticError, RecursionError) as error:
             raise _malformed(file, str(error)) from error
         finally:
             process.kill()
 
 
 def _bounded(archive: tarfile.TarFile, file: Path) -> Iterator[PackagedFile]:
-    total = 0
-    for count, member in enumerate(archive):
-        archive.members = []  # else it keeps a list of all
-        total += member.size
-        if count >= MAX_MEMBERS or member.size > MAX_FILE_SIZE or total > MAX_TOTAL_SIZE:
+    total = count = 0
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined]  # else it keeps all of them
+        total, count = total + member.size, count + 1
+        if count > MAX_MEMBERS or member.size > MAX_FILE_SIZE or total > MAX_TOTAL_SIZE:
             raise _malformed(file, "it holds too much")
+        if member.size < 0 or member.issparse():
+            raise _malformed(file, "a member's size is not what it holds")
         path = _inside(member.name, file)
         if member.islnk():
             same_as = _inside(member.linkname, file)
             yield PackagedFile(path, member.mode, 0, None, same_as)
-        elif member.isreg():
-            yield PackagedFile(path, member.mode, member.size, archive.extractfile(member))
+        elif member.isreg() and (stream := archive.extractfile(member)):
+            yield PackagedFile(path, member.mode, member.size, Content(stream, file))
 
 
 def _inside(name: str, file: Path) -> str:
@@ -140,6 +161,8 @@ class _Header(tarfile.TarInfo):
         header = super().frombuf(buf, encoding, errors)
         if header.type == tarfile.GNUTYPE_SPARSE:
             raise ValueError("sparse member")
+        if header.size < 0:
+            raise ValueError("negative size")
         if header.type not in tarfile.REGULAR_TYPES and header.size > MAX_HEADER_SIZE:
             raise ValueError("member header larger than 1 MiB")
         return header
