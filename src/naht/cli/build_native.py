@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import get_args
 
+import msgspec
+
 from naht.cli import exit_codes
 from naht.cli.documents import BuildDocument
 from naht.cli.hotpatch_argument import load_for_reading, refer_to
@@ -15,6 +17,7 @@ from naht.cli.operation import add_json_argument, parse_count
 from naht.cli.output import print_document
 from naht.cli.terminal import clean, paint, symbols, write
 from naht.cli.units import count, duration, memory
+from naht.domain.package import ShippedVersion
 from naht.errors import UsageError
 from naht.hotpatch.manifest import Consistency, Manifest, Severity
 from naht.hotpatch.verified import VerifiedHotpatch
@@ -85,6 +88,20 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
         "--supersedes", nargs="+", action="extend", default=[], metavar="ID",
         help="hotpatches that it contains and replaces",
     )  # fmt: skip
+    group.add_argument(
+        "--brings-to", type=parse_shipped_version, nargs="+", action="extend", default=[],
+        metavar="VERSION[=BUILD-ID]",
+        help="versions whose shipped object has this code; `naht heal` goes by them",
+    )  # fmt: skip
+
+
+def parse_shipped_version(text: str) -> ShippedVersion:
+    """Versions hold no "=" (deb-version(7))."""
+    version, _, build_id = text.partition("=")
+    try:
+        return msgspec.convert({"version": version, "build_id": build_id}, ShippedVersion)
+    except msgspec.ValidationError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not VERSION or VERSION=BUILD-ID") from error
 
 
 def add_judgement_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,6 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         purl=arguments.purl,
         level=arguments.level,
         supersedes=tuple(arguments.supersedes),
+        brings_to=tuple(arguments.brings_to),
         consistency=arguments.consistency,
         allow=allowed(arguments),
         keep=arguments.keep,

@@ -84,6 +84,8 @@ def print_manifest(file: HotpatchFile) -> None:
     write("")
     field("closes", ", ".join(manifest.advisories) or "no advisory")
     field("component", f"{manifest.component.name}  {manifest.component.purl}")
+    for shipped in manifest.brings_to:
+        field("brings to", f"{shipped.version}  {shipped.build_id}")
     if manifest.supersedes:
         field("replaces", ", ".join(manifest.supersedes))
     field("consistency", f"{manifest.consistency}: {CONSISTENCY[manifest.consistency]}")

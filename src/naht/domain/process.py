@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from naht.domain.build_id import BuildId
+from naht.domain.package import ShippedVersion
 
 
 class ProcessKey(msgspec.Struct, frozen=True):
@@ -55,6 +56,7 @@ class HotpatchInProcess(msgspec.Struct, frozen=True):
     record_address: int
     memory_bytes: int
     threads_in_old_code: tuple[int, ...] = ()
+    brings_to: tuple[ShippedVersion, ...] = ()
 
 
 class ProcessState(msgspec.Struct, frozen=True):

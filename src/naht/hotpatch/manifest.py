@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from naht.domain.package import ShippedVersion
+
 SCHEMA = 1
 MAX_FUNCTIONS = 20_000
 MAX_BINDINGS = 200_000
@@ -140,6 +142,7 @@ class Manifest(Frozen, frozen=True, kw_only=True):
     component: Component
     level: Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
     supersedes: tuple[HotpatchId, ...]
+    brings_to: Annotated[tuple[ShippedVersion, ...], msgspec.Meta(max_length=64)] = ()
     minimum_engine: Name
     consistency: Consistency
     images: Annotated[tuple[Image, ...], msgspec.Meta(min_length=1, max_length=8)]

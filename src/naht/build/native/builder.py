@@ -58,5 +58,6 @@ def _description(request: BuildRequest) -> Description:
         purl=request.purl,
         level=request.level,
         supersedes=request.supersedes,
+        brings_to=request.brings_to,
         consistency=request.consistency,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from naht.domain.package import ShippedVersion
 from naht.hotpatch.manifest import Consistency, Severity
 
 
@@ -18,4 +19,5 @@ class Description:
     purl: str = ""
     level: int = 1
     supersedes: tuple[str, ...] = ()
+    brings_to: tuple[ShippedVersion, ...] = ()
     consistency: Consistency | None = None

@@ -208,6 +208,7 @@ def _describe(
         component=Component(purl=description.purl or f"pkg:generic/{name}", name=name),
         level=description.level,
         supersedes=description.supersedes,
+        brings_to=description.brings_to,
         minimum_engine=MINIMUM_ENGINE,
         consistency=description.consistency or consistency,
         images=(image,),

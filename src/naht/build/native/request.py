@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from naht.domain.package import ShippedVersion
 from naht.hotpatch.manifest import Consistency, Severity
 
 Progress = Callable[[str], None]
@@ -28,6 +29,7 @@ class BuildRequest:
     purl: str = ""
     level: int = 1
     supersedes: tuple[str, ...] = ()
+    brings_to: tuple[ShippedVersion, ...] = ()
     consistency: Consistency | None = None  # None: judged from the change
     allow: frozenset[str] = frozenset()  # refusals that the author overrides, as "kind:name"
     keep: Path | None = None  # work directory that stays; None: temporary

@@ -231,6 +231,7 @@ def _describe(
     return Payload(
         id=manifest.id, digest=given.digest, level=manifest.level,
         supersedes=manifest.supersedes, advisories=manifest.advisories,
+        brings_to=manifest.brings_to,
         severity=manifest.severity, build_id=given.object.build_id,
         object_path=given.object.path, bias=given.object.bias,
         consistency=manifest.consistency, escapes=given.image.escapes,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from naht.domain.package import ShippedVersion
 from naht.errors import HostileInputError
 from naht.hotpatch.manifest import BuildIdText, Consistency, Digest, Escape, HotpatchId, Name
 
@@ -92,6 +93,7 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pivot: Address = 0  # the entry whose own store switches the whole set; 0: each for itself
     revert_pivot: Address = 0  # the same for the way back
     unwind_frames: Address = 0  # .eh_frame in the arena; 0: not registered
+    brings_to: tuple[ShippedVersion, ...] = ()  # as the manifest has it; for reports only
     pre_revert: Address = 0  # stub that calls the hook and stores its result; 0: no hook
     hook_result: Address = 0  # where such a stub stores the result, 8 bytes
     engine: str

@@ -141,6 +141,7 @@ class Judge:
             record_address=record.address,
             memory_bytes=record.end - record.start,
             threads_in_old_code=self._threads_in_old_code(payload, verdict),
+            brings_to=payload.brings_to,
         )
 
     def _threads_in_old_code(self, payload: Payload, verdict: Verdict) -> tuple[int, ...]:
