@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from naht.build.native.linked import LinkedView
+from naht.build.native.loaded_content import layout_differences
 from naht.build.native.refusals import Refusals
-from naht.elf import constants as c
-from naht.elf.file import ElfFile, Section
+from naht.elf.file import ElfFile
 
 MAX_NAMES = 8
 
@@ -39,7 +39,7 @@ def prove_running(
         )
     if running_path == old.path:
         return
-    if differences := _layout_differences(old.elf, running):
+    if differences := layout_differences(old.elf, running):
         refusals.add(
             "running-differs",
             f"{running_path.name} is laid out differently from the old build: "
@@ -49,49 +49,6 @@ def prove_running(
         return
     for thing in sorted(set(used), key=lambda u: (u.address, u.name)):
         _compare(old.elf, running, thing, refusals)
-
-
-def _layout_differences(old: ElfFile, running: ElfFile) -> list[str]:
-    if old.type != running.type:
-        return ["one is position independent and the other is not"]
-    olds, runnings = _loaded(old), _loaded(running)
-    found = []
-    if not runnings:  # section headers can be stripped off; the segments remain
-        return _segment_differences(old, running)
-    for name in dict.fromkeys((*olds, *runnings)):
-        if olds.get(name) != runnings.get(name):
-            found.append(f"{name} is {_place(runnings.get(name))}, not {_place(olds.get(name))}")
-    return found or _segment_differences(old, running)
-
-
-def _loaded(elf: ElfFile) -> dict[str, tuple[int, int]]:
-    """Name → (address, size); empty when section headers were stripped off."""
-    return {
-        _unique(section, elf): (section.address, section.size)
-        for section in elf.sections
-        if section.flags & c.SHF_ALLOC
-    }
-
-
-def _unique(section: Section, elf: ElfFile) -> str:
-    return (
-        section.name
-        if elf.section_by_name[section.name] is section
-        else (f"{section.name} ({section.index})")
-    )
-
-
-def _place(where: tuple[int, int] | None) -> str:
-    return f"at {where[0]:#x}+{where[1]:#x}" if where else "missing"
-
-
-def _segment_differences(old: ElfFile, running: ElfFile) -> list[str]:
-    olds, runnings = _segments(old), _segments(running)
-    return [] if olds == runnings else ["its segments are others"]
-
-
-def _segments(elf: ElfFile) -> list[tuple[int, int, int]]:
-    return [(s.flags, s.address, s.memory_size) for s in elf.segments if s.type == c.PT_LOAD]
 
 
 def _compare(old: ElfFile, running: ElfFile, thing: Used, refusals: Refusals) -> None:
