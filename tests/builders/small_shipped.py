@@ -26,6 +26,7 @@ int second(int n) { count -= n; return printf("second %d\\n", count) + 7; }
 B = """
 extern int first(int);
 const char *names[] = {"one", "two"};
+int numbers[] = {1, 2};
 int third(int n) { return first(n) * 3; }
 """
 
