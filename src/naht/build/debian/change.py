@@ -113,6 +113,7 @@ def _mounts(built: BuiltPackage, sources: SourceTrees, out: Path) -> tuple[Layer
     work = out / "work"
     for name in ("recorder-upper", "recorder-work"):
         (work / name).mkdir()
+    (built.path / "forms").mkdir(exist_ok=True)
     sides = {"base": sources.base, "old": sources.old, "new": sources.new}
     return (
         Layered("/naht/base", (str(built.path),), read_only=True),
@@ -121,6 +122,7 @@ def _mounts(built: BuiltPackage, sources: SourceTrees, out: Path) -> tuple[Layer
             RECORDER, (str(built.recorder),), str(work / "recorder-upper"),
             str(work / "recorder-work"),
         ),
+        Layered("/naht/forms", (str(built.path / "forms"),)),
         Layered("/naht/work", (str(work),)),
         Layered("/naht/out", (str(out),)),
         Layered("/naht/shipped", (str(out / "shipped"),), read_only=True),

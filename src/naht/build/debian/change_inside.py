@@ -37,6 +37,7 @@ from naht.hotpatch.manifest import Source
 OUT = Path("/naht/out")
 SOURCES = Path("/naht/sources")
 SHIPPED = Path("/naht/shipped")
+FORMS = Path("/naht/forms")
 
 
 def run(job: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -58,6 +59,7 @@ class _Change:
         self.job = job
         self.tree = Path(BUILD_PATH) / job.tree_name
         self.records = Records.of_base()
+        self.base_ids = {r.id for r in self.records.base}
         self.compilations = find_compilations(self.records.base)
         base_source = SOURCES / "base"
         self.old = Side("old", self.tree, base_source, SOURCES / "old" if job.old else None)
@@ -147,7 +149,7 @@ class _Change:
         work.mkdir(parents=True)
         self.new.show()
         self._check_compiled(old, new)
-        where = PairingPlace(self.tree, work, self.old.show)
+        where = PairingPlace(self.tree, work, self.old.show, self._kept_forms)
         facts = PairFacts(pair.output.name, self.job.command, self.sources, running)
         built = pair_phases(old, new, where, facts, _say)
         changes = judge(built, JudgeOptions(**self.job.allow))
@@ -157,6 +159,12 @@ class _Change:
         (directory / "hotpatch.naht").write_bytes(pack_hotpatch(manifest, images))
         change.hotpatch = f"objects/{directory.name}/hotpatch.naht"
         shutil.rmtree(work)
+
+    def _kept_forms(self, compilation: Compilation) -> Path | None:
+        """What the base compiled, and what still stands for a side, comes out the same always."""
+        if compilation.invocation.id not in self.base_ids:
+            return None
+        return FORMS / f"{compilation.invocation.id}-{compilation.source.index}"
 
     def _phase(self, link: Invocation, side: Side, compilations: tuple[Compilation, ...]) -> Phase:
         records = (*self.records.base, *side.records)

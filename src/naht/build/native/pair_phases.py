@@ -16,7 +16,7 @@ from naht.build.compile_pair import BuiltPair
 from naht.build.native.phases import Phase, compilations_of
 from naht.build.native.placing import place
 from naht.build.native.request import Progress
-from naht.build.native.unit_pairs import pair_units
+from naht.build.native.unit_pairs import Kept, pair_units
 from naht.build.native.units import Compilation, Link
 from naht.hotpatch.manifest import Source
 
@@ -32,6 +32,7 @@ class PairingPlace:
     tree: Path
     work: Path
     show_old: Callable[[], None]
+    kept: Kept = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def pair_phases(
     same = {i.key for i in new.link.inputs if digests.get(i.key) == i.digest}
     new_objects = _store(new.link, work / "objects-new", {k: shared[k] for k in same})
     units = pair_units(
-        (old.link, old_objects), (new.link, new_objects), where.tree, work, where.show_old, progress
-    )
+        (old.link, old_objects), (new.link, new_objects),
+        where.tree, work, where.show_old, where.kept, progress,
+    )  # fmt: skip
     old_output = _store_output(old.link, work / "linked-old", facts.name)
     old_link = place(old.link, old_output, old_objects)
     new_output = _store_output(new.link, work / "linked-new", facts.name)

@@ -11,13 +11,15 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from naht.build.compile_pair import Unit
 from naht.build.native.command_line import (
     compile_one,
     without_errors_for_warnings,
+    without_output,
     without_side_outputs,
 )
 from naht.build.native.units import Compilation, code_view
@@ -34,6 +36,9 @@ _LINE_NEUTRAL = ("-D__LINE__=0", *_TIME_NEUTRAL)
 # ones differ from each other as lines do, but move when the change adds or takes out one of them.
 _LINE_COUNTED = ("-D__LINE__=__COUNTER__", *_TIME_NEUTRAL)
 
+_SECTIONED_FORM, _NEUTRAL_FORM, _COUNTED_FORM = "sectioned.o", "line_neutral.o", "line_counted.o"
+_LINELESS = "says-no-lines"
+
 
 @dataclass(frozen=True)
 class UnitJob:
@@ -42,6 +47,7 @@ class UnitJob:
     compilation: Compilation
     plain: Path
     forms: Path  # directory for the results
+    kept: Path | None = None  # where results of an unchanging unit stay, for whoever comes next
 
 
 def compile_forms(jobs: Sequence[UnitJob]) -> tuple[Unit, ...]:
@@ -50,9 +56,30 @@ def compile_forms(jobs: Sequence[UnitJob]) -> tuple[Unit, ...]:
     for index, job in enumerate(jobs):
         groups.setdefault(job.compilation.invocation.id, []).append(index)
     with ThreadPoolExecutor(WORKERS) as pool:
-        done = pool.map(lambda group: [(i, _compile(jobs[i])) for i in group], groups.values())
+        done = pool.map(lambda group: [(i, _compile_once(jobs[i])) for i in group], groups.values())
         units = dict(pair for group in done for pair in group)
     return tuple(units[i] for i in range(len(jobs)))
+
+
+def _compile_once(job: UnitJob) -> Unit:
+    if job.kept is None or job.compilation.source.assembler:
+        return _compile(job)
+    if not job.kept.is_dir():
+        draft = job.kept.with_name(f".{job.kept.name}.{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        _compile(replace(job, forms=draft))
+        with suppress(OSError):  # another one was faster
+            draft.rename(job.kept)
+    return _read_forms(job.plain, job.kept)
+
+
+def _read_forms(plain: Path, directory: Path) -> Unit:
+    def form(name: str) -> Path | None:
+        return directory / name if (directory / name).is_file() else None
+
+    sectioned = directory / _SECTIONED_FORM
+    neutral = sectioned if form(_LINELESS) else form(_NEUTRAL_FORM)
+    return Unit(plain, sectioned, neutral, form(_COUNTED_FORM))
 
 
 def _compile(job: UnitJob) -> Unit:
@@ -60,18 +87,41 @@ def _compile(job: UnitJob) -> Unit:
     if job.compilation.source.assembler:
         return Unit(plain=job.plain, sectioned=job.plain, line_neutral=None)
     _prove_repeatable(job)
-    sectioned = _run(job, job.forms / "sectioned.o", _sectioned_flags(job.compilation))
+    sectioned = _run(job, job.forms / _SECTIONED_FORM, _sectioned_flags(job.compilation))
     if isinstance(sectioned, str):
         raise ToolError(
             f"{job.compilation.source.path.name} does not compile with one section per function: "
             f"{sectioned}",
             "Check that its compiler accepts -ffunction-sections -fdata-sections -g.",
         )
-    neutral = _run_neutral(job, "line_neutral.o", _LINE_NEUTRAL)
+    if _says_no_lines(job):
+        (job.forms / _LINELESS).touch()
+        return Unit(job.plain, sectioned, sectioned)
+    neutral = _run_neutral(job, _NEUTRAL_FORM, _LINE_NEUTRAL)
     counted = None
     if neutral is not None and not _same_code(neutral, sectioned):  # its code depends on lines
-        counted = _run_neutral(job, "line_counted.o", _LINE_COUNTED)
+        counted = _run_neutral(job, _COUNTED_FORM, _LINE_COUNTED)
     return Unit(job.plain, sectioned, neutral, counted)
+
+
+def _says_no_lines(job: UnitJob) -> bool:
+    """Whether the source is the same for the compiler with __LINE__ and times fixed: then so is
+    what comes out, and preprocessing costs a small part of compiling."""
+    plain, neutral = _preprocess(job, ()), _preprocess(job, _LINE_NEUTRAL)
+    return plain is not None and plain == neutral
+
+
+def _preprocess(job: UnitJob, definitions: Sequence[str]) -> bytes | None:
+    command, record = job.compilation.command, job.compilation.invocation
+    others = {s.index for s in command.sources} - {job.compilation.source.index}
+    kept = tuple(a for i, a in enumerate(command.arguments) if i not in others)
+    arguments = without_output(without_side_outputs(kept))
+    result = subprocess.run(
+        [str(record.tool), *arguments, "-w", *definitions, "-E", "-o", "-"],
+        cwd=record.cwd, env=record.environment, stdin=subprocess.DEVNULL,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    return result.stdout if result.returncode == 0 and result.stdout else None
 
 
 def _run_neutral(job: UnitJob, name: str, definitions: Sequence[str]) -> Path | None:

@@ -11,10 +11,12 @@ from pathlib import Path
 from naht.build.compile_pair import Unit, UnitPair
 from naht.build.native.recompile import UnitJob, compile_forms
 from naht.build.native.request import Progress
-from naht.build.native.units import Link, LinkedInput
+from naht.build.native.units import Compilation, Link, LinkedInput
 from naht.errors import BuildRefusedError
 
 Objects = dict[tuple[str, str], Path]  # names of a link's inputs → plain objects
+Kept = Callable[[Compilation], Path | None]
+"""Where the forms of a compilation stay that will never come out otherwise; None: nowhere."""
 
 
 def pair_units(
@@ -23,6 +25,7 @@ def pair_units(
     tree: Path,
     work: Path,
     show_old: Callable[[], None],
+    kept: Kept,
     progress: Progress,
 ) -> tuple[UnitPair, ...]:
     """Called with the new tree at `tree`, which it leaves with the old one there (`show_old`)."""
@@ -34,10 +37,10 @@ def pair_units(
     ]  # fmt: skip
     _refuse_unrecorded(keys, before, after)
     progress(f"comparing {len(keys)} of {len(after)} objects…")
-    new_units = _units(keys, after, new[1], work / "forms-new")
+    new_units = _units(keys, after, new[1], work / "forms-new", kept)
     # The old tree goes back to where it was built: paths are part of what compilers see.
     show_old()
-    old_units = _units(keys, before, old[1], work / "forms-old")
+    old_units = _units(keys, before, old[1], work / "forms-old", kept)
     return tuple(
         UnitPair(
             _source(before.get(key) or after[key], tree), old_units.get(key), new_units.get(key)
@@ -71,12 +74,13 @@ def _units(
     inputs: dict[str, LinkedInput],
     objects: Objects,
     directory: Path,
+    kept: Kept,
 ) -> dict[str, Unit]:
     present = [inputs[key] for key in keys if key in inputs]
     directory.mkdir()
     made = [i for i in present if i.compilation]
     jobs = [
-        UnitJob(i.compilation, objects[i.name], directory / f"{n:05}")
+        UnitJob(i.compilation, objects[i.name], directory / f"{n:05}", kept(i.compilation))
         for n, i in enumerate(made) if i.compilation
     ]  # fmt: skip
     units = dict(zip((i.key for i in made), compile_forms(jobs), strict=True))
