@@ -1,0 +1,171 @@
+"""All live checks of one changed object: it is run as Debian ships it, patched and reverted in every
+kind of process that we know how to make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from naht.build.debian.change import ChangeResult
+from naht.build.debian.change_job import ObjectChange
+from naht.elf import constants as c
+from naht.elf.file import ElfFile
+from naht.errors import NahtError
+from scripts.corpus.daemon_check import check_daemon
+from scripts.corpus.driver_check import check_driver, check_loaded
+from scripts.corpus.held import HOLD
+from scripts.corpus.live_root import Ingredients, LiveRoot, live_root
+from scripts.corpus.naht_cli import Naht
+from scripts.corpus.needed import users_of
+from scripts.corpus.package_data import PackageData, Run, proves
+from scripts.corpus.program_check import check_program
+from scripts.corpus.results import Check, ObjectResult, Refusal
+from scripts.corpus.target import Target
+
+_PLAIN_ARGUMENTS: tuple[tuple[str, ...], ...] = (("--version",), ("--help",), ())
+_MOST_TOOLS = 2  # of a library, without data
+_MOST_HOSTS = 6  # tried for a plug-in
+MOST_ALIKE = 12  # programs of one case that are run; the others are alike
+
+
+@dataclass(frozen=True)
+class LivePart:
+    change: ChangeResult
+    ingredients: Ingredients
+    data: PackageData
+    patch: str
+    scratch: Path
+    compiled: Path
+
+    def check_all(self) -> list[ObjectResult]:
+        results = []
+        with self._roots() as (old, new):
+            for number, thing in enumerate(self.change.objects):
+                result = _facts(self.change, thing)
+                results.append(result)
+                if thing.hotpatch and thing.shipped_as:
+                    if number >= MOST_ALIKE and not self._is_library(thing):
+                        result.unchecked = f"{MOST_ALIKE} other objects of the case were run"
+                        continue
+                    result.checks += self._check(thing, old, new)
+        return results
+
+    @contextmanager
+    def _roots(self) -> Iterator[tuple[LiveRoot, LiveRoot]]:
+        """All objects of a case are old in the one and new in the other. Neither is started when
+        there is nothing to run."""
+        with ExitStack() as stack:
+            if not any(o.hotpatch for o in self.change.objects):
+                yield None, None  # type: ignore[misc]
+                return
+            made = (
+                stack.enter_context(live_root(self.ingredients, self.scratch / n, self._files(n)))
+                for n in ("old", "new")
+            )
+            yield next(made), next(made)
+
+    def _files(self, side: str) -> dict[str, Path]:
+        return {
+            path: self.change.path(o.running_file if side == "old" else o.new_file)
+            for o in self.change.objects
+            for path in places(o)
+        }
+
+    def _is_library(self, thing: ObjectChange) -> bool:
+        return not is_program(self.change.path(thing.running_file))
+
+    def _check(self, thing: ObjectChange, old: LiveRoot, new: LiveRoot) -> list[Check]:
+        assert thing.hotpatch
+        path = places(thing)[0]
+        naht = Naht(self.change.path(thing.hotpatch), thing.build_id)
+        target = Target(
+            PurePosixPath(path).name, path, naht, old, new, self.data, self.patch, self.compiled
+        )
+        try:
+            if self._is_library(thing):
+                found = list(self._library_checks(target))
+            else:
+                found = list(self._program_checks(target))
+        except NahtError as error:
+            found = [Check("program", target.name, "failed", [f"{error.cause} {error.next_step}"])]
+        return found + [
+            c for d in self.data.daemons if (c := check_daemon(target, d)).outcome != "unused"
+        ]
+
+    def _library_checks(self, target: Target) -> Iterator[Check]:
+        drivers = [d for d in self.data.drivers if d.is_for(target.name, self.patch)]
+        loaded = check_loaded(target)
+        yield loaded
+        for driver in drivers:
+            yield check_driver(target, driver)
+        given = [check_program(target, run) for run in self._given_runs(None)]
+        used = [check for check in given if check.outcome != "unused"]
+        yield from used
+        if not used:
+            yield from self._tools(target)
+        if loaded.outcome == "unused" and not used and not drivers:
+            yield from self._hosted(target)
+
+    def _program_checks(self, target: Target) -> Iterator[Check]:
+        runs = [*self._given_runs(target.path)]
+        if not any(not run.proves for run in runs):
+            runs += [Run(target.path, arguments) for arguments in _PLAIN_ARGUMENTS]
+        for run in runs:
+            yield check_program(target, run)
+
+    def _given_runs(self, program: str | None) -> Iterator[Run]:
+        for run in self.data.runs:
+            if program in (None, run.program) and (
+                not run.proves or proves(run.proves, self.patch)
+            ):
+                yield run
+
+    def _tools(self, target: Target) -> Iterator[Check]:
+        """Programs of the package that are linked against the library."""
+        for program in users_of(target.name, self.ingredients.packages)[:_MOST_TOOLS]:
+            yield check_program(target, Run(program, ("--version",)))
+
+    def _hosted(self, target: Target) -> Iterator[Check]:
+        """A plug-in that uses symbols of its program: loaded into programs of the package until it
+        fits one."""
+        for program in users_of("", self.ingredients.packages)[:_MOST_HOSTS]:
+            run = Run(program, ("--version",), ignore_output=True)
+            check = check_program(target, run, preload=f"{HOLD}:/{target.path}")
+            if check.outcome != "unused":
+                yield replace_name(check, f"preloaded into {run.name}")
+                return
+
+
+def replace_name(check: Check, name: str) -> Check:
+    check.name = name
+    return check
+
+
+def places(thing: ObjectChange) -> list[str]:
+    """Where the file is installed."""
+    return [name.partition(":")[2] for name in thing.shipped_as]
+
+
+def is_program(file: Path) -> bool:
+    elf = ElfFile(file.read_bytes())
+    return elf.type == c.ET_EXEC or any(s.type == c.PT_INTERP for s in elf.segments)
+
+
+def _facts(change: ChangeResult, thing: ObjectChange) -> ObjectResult:
+    refusal = thing.refusal and Refusal(
+        thing.refusal.reason, thing.refusal.cause, thing.refusal.next_step, thing.refusal.where
+    )
+    return ObjectResult(
+        thing.name,
+        list(thing.shipped_as),
+        refusal,
+        list(thing.functions),
+        list(thing.notes),
+        change.path(thing.hotpatch).stat().st_size if thing.hotpatch else 0,
+        thing.seconds,
+    )
+
+
+__all__ = ["LivePart", "is_program", "places", "replace"]

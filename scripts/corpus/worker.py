@@ -1,0 +1,130 @@
+"""One case from its source package to the last revert, in a process of its own: whatever it does, the
+run goes on. `python -m scripts.corpus.worker REQUEST`, JSON in, a result document out.
+
+Refuses nothing: every failure becomes a fact of the case.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import msgspec
+
+from naht.build.debian.cache import Cache
+from naht.build.debian.change import ChangeResult, SourceTrees, build_change
+from naht.build.debian.change_job import Told
+from naht.build.debian.package_build import BUILD_PATH
+from naht.build.debian.quilt import TreePair, state_before
+from naht.errors import NahtError
+from scripts.corpus.cases import Case
+from scripts.corpus.inside_tools import inside_tools
+from scripts.corpus.live_root import Ingredients
+from scripts.corpus.objects import LivePart
+from scripts.corpus.own_packages import own_packages
+from scripts.corpus.package_data import PackageData
+from scripts.corpus.packages import Clock, Ready, Workshop
+from scripts.corpus.results import CaseResult, Trouble
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    case: Case
+    cache: str
+    suite: str
+    archive: str
+    jobs: int
+    drivers: str  # directory with one folder per source package
+    scratch: str
+    keep: bool = False
+    only_build: bool = False
+
+
+def main() -> int:
+    request = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Request)
+    result = Worker(request).run()
+    answer = Path(request.scratch) / "result.json"
+    answer.write_bytes(msgspec.json.encode(result))
+    return 0
+
+
+class Worker:
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.case = request.case
+        self.clock = Clock()
+        self.scratch = Path(request.scratch)
+        self.result = CaseResult.of(self.case)
+
+    def run(self) -> CaseResult:
+        try:
+            self._run()
+        except NahtError as error:
+            self.result.trouble = Trouble(
+                self.clock.stage, type(error).__name__, error.cause,
+                getattr(error, "reason", ""), error.next_step, error.where or "",
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  a fact of the case, with its place
+            traceback.print_exc()
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.result.trouble = Trouble(
+                self.clock.stage, type(error).__name__, str(error)[:2000],
+                where=f"{Path(where.filename).name}:{where.lineno}",
+            )  # fmt: skip
+        self.result.seconds = {**self.clock.seconds, **self.result.seconds}
+        now = datetime.datetime.now(datetime.UTC)
+        self.result.finished = now.isoformat(timespec="seconds")
+        return self.result
+
+    def _run(self) -> None:
+        request, measure = self.request, self.clock.measure
+        cache = Cache(Path(request.cache))
+        shop = Workshop(cache, request.suite, request.archive, request.jobs)
+        self.clock.stage = "fetch"
+        ready = shop.ready(self.case, _say)
+        self.result.seconds.update(ready.seconds)
+        if request.only_build:
+            return
+        pair = measure("trees", lambda: self._trees(ready))
+        self.result.how = pair.how
+        change = measure("change", lambda: self._change(ready, pair))
+        live = self._live_part(cache, ready, change)
+        self.result.objects = measure("live", live.check_all)
+        if not request.keep:
+            shutil.rmtree(self.scratch / "change", ignore_errors=True)
+            shutil.rmtree(self.scratch / "trees", ignore_errors=True)
+
+    def _trees(self, ready: Ready) -> TreePair:
+        return state_before(ready.source, [self.case.patch], self.scratch / "trees")
+
+    def _change(self, ready: Ready, pair: TreePair) -> ChangeResult:
+        base = ready.source.tree
+        trees = SourceTrees(base, pair.old, None if pair.new == base else pair.new)
+        told = Told(
+            id=f"{self.case.package}.{Path(self.case.patch).name}"[:90],
+            title=self.case.subject[:200] or self.case.patch,
+            advisories=self.case.cves,
+        )
+        return build_change(ready.built, trees, self.scratch / "change", told, _say)
+
+    def _live_part(self, cache: Cache, ready: Ready, change: ChangeResult) -> LivePart:
+        data = PackageData.of(Path(self.request.drivers) / self.case.package)
+        packages = own_packages(cache, ready.built)
+        compiled = packages.parent / "drivers"
+        compiled.mkdir(exist_ok=True)
+        ingredients = Ingredients(
+            ready.built.root, packages, inside_tools(cache, ready.built.root), data.directory,
+            (BUILD_PATH, ready.built.build),
+        )  # fmt: skip
+        return LivePart(change, ingredients, data, self.case.patch, self.scratch / "live", compiled)
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
