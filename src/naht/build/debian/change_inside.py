@@ -66,9 +66,11 @@ class _Change:
         self.new = Side("new", self.tree, base_source, SOURCES / "new" if job.new else None)
 
     def run(self) -> list[ObjectChange]:
+        links = links_of(self.records.base)
+        shipped = {link.id for link in links if _build_id(link) in self.job.shipped}
         for side in (self.old, self.new):
             log = OUT / f"build-{side.name}.log"
-            build_side(side, self.records, self.compilations, log, _say)
+            build_side(side, self.records, self.compilations, shipped, log, _say)
         self.sources = self._changed_sources()
         found = self._find_objects()
         self.old_compilations = (*self.compilations, *find_compilations(self.old.records))

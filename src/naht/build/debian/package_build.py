@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from naht.errors import ToolError
 BUILD_PATH = "/build/reproducible-path"
 RECORDER = "/naht/recorder"
 _RULES = "make -f debian/rules"  # through the PATH, so that the recorder sees the makes below it
+_SHEBANG = re.compile(rb"\A#!\s*/usr/bin/make\s+")
 _TAIL = 30
 _HOW = "build.json"
 
@@ -63,6 +65,7 @@ def build_package(
     """`tree`: the unpacked source, copied to its place. timestamp: seconds, of its changelog."""
     built = BuiltPackage(entry.path, root, tree_name)
     shutil.copytree(tree, built.build / tree_name, symlinks=True)
+    _find_make_by_path(built.build / tree_name / "debian/rules")
     built.recorder.mkdir()
     mounts = (
         Layered(BUILD_PATH, (str(built.build),)),
@@ -88,6 +91,13 @@ def build_package(
         )
     shutil.rmtree(entry.path / "scratch", ignore_errors=True)
     return built
+
+
+def _find_make_by_path(rules: Path) -> None:
+    """`dh` runs the rules as a script. $(MAKE) is then what its first line names, and an absolute
+    name would hide those makes from the recorder."""
+    text = rules.read_bytes()
+    rules.write_bytes(_SHEBANG.sub(b"#!/usr/bin/env -S make ", text, count=1))
 
 
 def build_whole(tree: Path, log: Path, how: Path) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from naht.build.debian.enclosure import BUILDER
@@ -21,7 +22,9 @@ from naht.errors import ToolError
 _UNWANTED = re.compile(
     r"(?:.*[-_/])?(?:check|test|tests|clean|distclean|mostlyclean|realclean|maintainer-clean)"
 )
-_DRY_OPTIONS = frozenset("npqt")  # print only, database, question, touch
+_INSTALL = re.compile(r"(?:.*[-_/])?install(?:[-_].*)?")
+_LAST = "~"  # sorts after every id
+_DRY_OPTIONS = frozenset("npqtv")  # print only, database, question, touch, version
 _LONG_DRY = frozenset(
     {"--dry-run", "--just-print", "--recon", "--question", "--touch", "--version"}
 )
@@ -29,10 +32,22 @@ _LONG_DRY = frozenset(
 _STALE_VARIABLES = ("FAKEROOTKEY", "FAKED_MODE", "LD_PRELOAD", "LD_LIBRARY_PATH")
 
 
-def replay(records: Sequence[Invocation], tree: Path, log: Path) -> None:
-    makers = [r for r in records if r.kind == "maker" and r.succeeded and _is_wanted(r, tree)]
-    for maker in makers:
-        _run(maker, log)
+def replay(records: Sequence[Invocation], shipped: Collection[str], tree: Path, log: Path) -> None:
+    """`shipped`: ids of the links that hosts have the results of. Installing is left out where none
+    of them was made by it."""
+    makers = [r for r in records if r.kind == "maker" and r.succeeded]
+    for maker, following in zip_longest(makers, makers[1:]):
+        end = following.id if following else _LAST
+        if _is_wanted(maker, tree) and not (
+            _installs(maker) and not any(maker.id < link < end for link in shipped)
+        ):
+            _run(maker, log)
+
+
+def _installs(maker: Invocation) -> bool:
+    return any(_INSTALL.fullmatch(a) for a in maker.arguments) or (
+        "DESTDIR" in maker.environment or any(a.startswith("DESTDIR=") for a in maker.arguments)
+    )
 
 
 def _is_wanted(maker: Invocation, tree: Path) -> bool:

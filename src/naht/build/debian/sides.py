@@ -8,11 +8,12 @@ tried. The built package itself is never written.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from naht.build.debian import mounts
+from naht.build.debian.copied_sources import find_copied_sources
 from naht.build.debian.package_build import BUILD_PATH, RECORDER, build_whole
 from naht.build.debian.replay import replay
 from naht.build.native import trees
@@ -59,6 +60,7 @@ class Side:
     source: Path | None
     records: tuple[Invocation, ...] = ()
     change: trees.TreeChange = field(default_factory=lambda: trees.TreeChange((), (), ()))
+    copies: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by changed file
     stale: tuple[Compilation, ...] = ()  # of the base, that read a changed file
 
     def show(self) -> None:
@@ -81,20 +83,21 @@ def build_side(
     side: Side,
     records: Records,
     compilations: Sequence[Compilation],
+    shipped: Collection[str],
     log: Path,
     progress: Progress,
 ) -> None:
-    """`compilations`: those of the base."""
+    """`compilations`: those of the base; `shipped`: ids of its links that hosts have."""
     side.show()
     if side.source is None:
         return
-    side.change = trees.compare_trees(side.base_source, side.source)
+    side.change = _with_copies(trees.compare_trees(side.base_source, side.source), side)
     side.stale = _stale(side, compilations)
-    trees.synchronise(side.change, side.source, side.tree)
+    _synchronise(side)
     trees.touch(x.source.path for x in side.stale)
     progress(f"building the {side.name} side ({len(side.stale)} units)…")
     try:
-        replay(records.base, side.tree, log)
+        replay(records.base, shipped, side.tree, log)
         side.records = records.new()
         missed = _missed(side, side.stale)
     except ToolError as error:
@@ -102,6 +105,23 @@ def build_side(
         missed = list(side.stale)
     if missed:
         _build_whole(side, records, log, progress)
+
+
+def _with_copies(change: trees.TreeChange, side: Side) -> trees.TreeChange:
+    """Packages that build several flavours copy their sources first; the copies change, too."""
+    side.copies = find_copied_sources(side.tree, side.base_source, change.changed)
+    copies = [copy for names in side.copies.values() for copy in names]
+    return replace(change, changed=tuple(sorted((*change.changed, *copies))))
+
+
+def _synchronise(side: Side) -> None:
+    assert side.source is not None  # noqa: S101
+    copies = {copy for names in side.copies.values() for copy in names}
+    own = replace(side.change, changed=tuple(c for c in side.change.changed if c not in copies))
+    trees.synchronise(own, side.source, side.tree)
+    for name, places in side.copies.items():
+        for place in places:
+            shutil.copyfile(side.source / name, side.tree / place)
 
 
 def _stale(side: Side, compilations: Sequence[Compilation]) -> tuple[Compilation, ...]:
