@@ -27,6 +27,8 @@ from scripts.corpus.run import CHECKOUT, Limits, Run
 from scripts.corpus.verdicts import judge, read_notes
 from scripts.corpus.worker import Request
 
+_LATER = 1e9
+
 DATA = CHECKOUT / "tests/corpus"
 
 
@@ -50,11 +52,14 @@ class Corpus:
     def run(self) -> int:
         options = self.options
         chosen = select(self.listed, options.package, options.patch, options.change_class)
+        if options.built:
+            sizes = self._sizes(chosen)
+            chosen = tuple(c for c in chosen if sizes[c.package])
         chosen = tuple(c for c in chosen if self._is_due(c))
         if options.report:
             chosen = ()
         self.due = len(chosen)
-        groups = by_package(chosen, self._build_seconds(chosen))
+        groups = by_package(chosen, self._cost(chosen))
         say(f"{len(chosen)} cases in {len(groups)} packages")
         run = Run(
             self.store, options.cache / "corpus" / "scratch",
@@ -74,12 +79,19 @@ class Corpus:
         outcome = judge(result, self.notes)[0].outcome
         return bool(self.options.only_failed) and outcome in ("failed", "refused-wrong")
 
-    def _build_seconds(self, chosen: tuple[Case, ...]) -> dict[str, float]:
-        """Known ones, as they were measured; what is built already comes first."""
-        known = build_seconds(self._judged())
-        shop = Workshop(Cache(self.options.cache), self.options.suite, "", 1)
-        built = {c.package: 0.0 for c in chosen if shop.is_built(c)}
-        return {**known, **{p: known.get(p, 0.0) / 1e3 for p in built}}
+    def _cost(self, chosen: tuple[Case, ...]) -> dict[str, float]:
+        """What is built already comes first, small ones before large ones; then by the time that
+        the build took when it was last seen."""
+        sizes = self._sizes(chosen)
+        built = {package: float(size) - _LATER for package, size in sizes.items() if size}
+        return {**build_seconds(self._judged()), **built}
+
+    def _sizes(self, chosen: tuple[Case, ...]) -> dict[str, int]:
+        shop = self._shop()
+        return {p: shop.size_when_built(p) for p in {c.package for c in chosen}}
+
+    def _shop(self) -> Workshop:
+        return Workshop(Cache(self.options.cache), self.options.suite, "", 1)
 
     def _request(self, case: Case, scratch: Path, only_build: bool) -> Request:
         options = self.options
@@ -114,7 +126,8 @@ class Corpus:
 def _circumstances() -> Circumstances:
     with Path("/proc/cpuinfo").open() as stream:
         models = [line.partition(":")[2].strip() for line in stream if "model name" in line]
-    machine = f"{models[0] if models else platform.machine()}, {os.cpu_count()} CPUs, {platform.release()}"
+    processor = models[0] if models else platform.machine()
+    machine = f"{processor}, {os.cpu_count()} CPUs, Linux {platform.release()}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return Circumstances(today, " ".join(["make corpus", *_arguments()]), machine, __version__)
 
@@ -139,6 +152,7 @@ def _options() -> argparse.Namespace:
         help="only these classes of change (A, A2, B, …)")  # fmt: skip
     add("--only-failed", action="store_true", help="failed and wrongly refused ones once more")
     add("--again", action="store_true", help="also cases that have a result")
+    add("--built", action="store_true", help="only packages whose whole build is in the cache")
     add("--report", action="store_true", help="run nothing, write the report")
     add("--jobs", type=int, default=1, help="packages side by side (default 1)")
     add("--build-jobs", type=int, default=1, help="compilers side by side in a package's build")

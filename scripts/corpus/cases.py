@@ -88,12 +88,10 @@ def select(
     )
 
 
-def by_package(
-    cases: Iterable[Case], build_seconds: Mapping[str, float]
-) -> tuple[tuple[Case, ...], ...]:
-    """Packages whose build is known to be short come first, unknown ones last."""
+def by_package(cases: Iterable[Case], cost: Mapping[str, float]) -> tuple[tuple[Case, ...], ...]:
+    """Cheap packages come first, unknown ones last."""
     groups: dict[str, list[Case]] = {}
     for case in cases:
         groups.setdefault(case.package, []).append(case)
-    order = sorted(groups, key=lambda p: (build_seconds.get(p, float("inf")), p))
+    order = sorted(groups, key=lambda p: (cost.get(p, float("inf")), p))
     return tuple(tuple(groups[p]) for p in order)

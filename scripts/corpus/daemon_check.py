@@ -184,7 +184,9 @@ def _prove(
 ) -> None:
     with _serving(target, target.new, daemon) as served:
         new = served.observe(proof)
-    check.proof = Proof(f"{daemon.name} {' '.join(proof.arguments)}", *observed, new)
+    name = " ".join([daemon.name, *proof.arguments])
+    old, patched, reverted, *_ = *observed, "", "", ""
+    check.proof = Proof(name, old, patched, reverted, new)
     if not check.proof.closed:
         check.problems.append(f"the proof shows nothing: {check.proof}")
 

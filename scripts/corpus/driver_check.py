@@ -163,7 +163,8 @@ def _patch_and_revert(
             seen.append(driver.prove() if proof else "")
             kept = any("not given back" in note for note in check.notes)
             naht.compare(before, driver.pid, check, quiet=command[0] == _LOADER, kept=kept)
-    return (seen + ["", "", ""])[0], (seen + ["", "", ""])[1], (seen + ["", "", ""])[2]
+    old, patched, reverted, *_ = *seen, "", "", ""
+    return old, patched, reverted
 
 
 def _compiled_name(driver: LibraryDriver) -> str:

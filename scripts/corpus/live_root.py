@@ -7,6 +7,7 @@ naht is never run inside: it sees the processes from the host, as it sees those 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -176,10 +177,8 @@ def _pid_namespace(pid: int) -> str:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 @dataclass(frozen=True)

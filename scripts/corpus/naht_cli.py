@@ -1,5 +1,5 @@
-"""The command `naht`, run as its users run it: a process of its own, on the host, that knows nothing
-but PIDs and the hotpatch file."""
+"""The command `naht`, run as its users run it: a process of its own, on the host, that knows
+nothing but PIDs and the hotpatch file."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""All live checks of one changed object: it is run as Debian ships it, patched and reverted in every
-kind of process that we know how to make."""
+"""All live checks of one changed object: it is run as Debian ships it, patched and reverted in
+every kind of process that we know how to make."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from naht.build.debian.change import ChangeResult
@@ -105,6 +105,8 @@ class LivePart:
         yield from used
         if not used:
             yield from self._tools(target)
+        for daemon in self.data.daemons:  # which of them have it mapped is seen when they run
+            yield check_daemon(target, daemon)
         if loaded.outcome == "unused" and not used and not drivers:
             yield from self._hosted(target)
 
@@ -114,6 +116,9 @@ class LivePart:
             runs += [Run(target.path, arguments) for arguments in _PLAIN_ARGUMENTS]
         for run in runs:
             yield check_program(target, run)
+        for daemon in self.data.daemons:
+            if daemon.program == target.path:
+                yield check_daemon(target, daemon)
 
     def _given_runs(self, program: str | None) -> Iterator[Run]:
         for run in self.data.runs:
@@ -134,13 +139,9 @@ class LivePart:
             run = Run(program, ("--version",), ignore_output=True)
             check = check_program(target, run, preload=f"{HOLD}:/{target.path}")
             if check.outcome != "unused":
-                yield replace_name(check, f"preloaded into {run.name}")
+                check.name = f"preloaded into {run.name}"
+                yield check
                 return
-
-
-def replace_name(check: Check, name: str) -> Check:
-    check.name = name
-    return check
 
 
 def places(thing: ObjectChange) -> list[str]:
@@ -154,9 +155,8 @@ def is_program(file: Path) -> bool:
 
 
 def _facts(change: ChangeResult, thing: ObjectChange) -> ObjectResult:
-    refusal = thing.refusal and Refusal(
-        thing.refusal.reason, thing.refusal.cause, thing.refusal.next_step, thing.refusal.where
-    )
+    said = thing.refusal
+    refusal = Refusal(said.reason, said.cause, said.next_step, said.where) if said else None
     return ObjectResult(
         thing.name,
         list(thing.shipped_as),
@@ -166,6 +166,3 @@ def _facts(change: ChangeResult, thing: ObjectChange) -> ObjectResult:
         change.path(thing.hotpatch).stat().st_size if thing.hotpatch else 0,
         thing.seconds,
     )
-
-
-__all__ = ["LivePart", "is_program", "places", "replace"]

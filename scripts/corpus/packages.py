@@ -1,16 +1,25 @@
-"""One package of the corpus, ready for its cases: fetched, unpacked, its clean root made, built whole
-and recorded. All of it is cached; a package that is ready costs nothing."""
+"""One package of the corpus, ready for its cases: fetched, unpacked, its clean root made, built
+whole and recorded. All of it is cached; a package that is ready costs nothing."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from naht.build.debian.cache import Cache
-from naht.build.debian.clean_root import COMPLETE, QUICK, base_root, with_build_dependencies
+from naht.build.debian.clean_root import (
+    COMPLETE,
+    QUICK,
+    CleanRoot,
+    base_root,
+    with_build_dependencies,
+)
 from naht.build.debian.package_build import BuiltPackage, build_package
 from naht.build.debian.source import SourcePackage, kept_source
 from naht.build.native.request import Progress
@@ -34,25 +43,35 @@ class Workshop:
 
     def ready(self, case: Case, progress: Progress) -> Ready:
         clock = Clock()
-        source = clock.measure("fetch", lambda: self._fetch(case))
-        base = clock.measure("root", lambda: base_root(
-            self.cache, self.suite, self.archive, progress))  # fmt: skip
+        with clock.stage("fetch"):
+            source = self._fetch(case)
+        with clock.stage("root"):
+            base = base_root(self.cache, self.suite, self.archive, progress)
         failure: ToolError | None = None
         for profiles in (QUICK, COMPLETE):
-            root = clock.measure("root", lambda profiles=profiles: with_build_dependencies(
-                self.cache, base, source.description, progress, profiles))  # fmt: skip
             try:
-                built = clock.measure("build", lambda root=root, profiles=profiles: self._build(
-                    source, root, profiles, progress))  # fmt: skip
-                return Ready(source, built, clock.seconds)
+                built = self._ready(source, base, profiles, clock, progress)
             except ToolError as error:
                 failure = failure or error
+            else:
+                return Ready(source, built, clock.seconds)
         assert failure
         raise failure
 
-    def is_built(self, case: Case) -> bool:
-        pattern = f"{case.package}-{'[0-9a-f]' * 24}"
-        return any((e / "complete").is_file() for e in (self.cache.root / "builds").glob(pattern))
+    def _ready(
+        self, source: SourcePackage, base: CleanRoot, profiles: tuple[str, ...], clock: Clock,
+        progress: Progress,
+    ) -> BuiltPackage:  # fmt: skip
+        with clock.stage("root"):
+            root = with_build_dependencies(self.cache, base, source.description, progress, profiles)
+        with clock.stage("build"):
+            return self._build(source, root, profiles, progress)
+
+    def size_when_built(self, package: str) -> int:
+        """How many tools its whole build ran; 0 when it is not in the cache."""
+        pattern = f"{package}-{'[0-9a-f]' * 24}/complete"
+        built = [seal.parent for seal in (self.cache.root / "builds").glob(pattern)]
+        return max((len(os.listdir(b / "recorder/records")) for b in built), default=0)  # noqa: PTH208
 
     def _fetch(self, case: Case) -> SourcePackage:
         return kept_source(
@@ -60,7 +79,7 @@ class Workshop:
         )
 
     def _build(
-        self, source: SourcePackage, root, profiles: tuple[str, ...], progress: Progress
+        self, source: SourcePackage, root: CleanRoot, profiles: tuple[str, ...], progress: Progress
     ) -> BuiltPackage:
         key = hashlib.sha256(f"{root.key}{source.name}{source.version}".encode()).hexdigest()[:24]
         name = f"{source.name}-{upstream(source.version)}"
@@ -77,16 +96,20 @@ class Workshop:
 
 
 class Clock:
+    """The time of each stage; what fails is in the stage that was begun last."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.current = ""
 
-    def measure(self, stage, work):
-        self.stage = stage
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.current = name
         began = time.monotonic()
         try:
-            return work()
+            yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
 def upstream(version: str) -> str:

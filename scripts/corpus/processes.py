@@ -3,6 +3,7 @@ object as they are in memory. Reads only."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -17,11 +18,9 @@ _MOST_BYTES = 1 << 30
 
 def children(pid: int) -> list[int]:
     found: list[int] = []
-    try:
+    with contextlib.suppress(OSError):  # it ended meanwhile
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += map(int, (task / "children").read_text().split())
-    except OSError:
-        pass  # it ended meanwhile
     return found
 
 

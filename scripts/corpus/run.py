@@ -3,6 +3,7 @@ case started is ended with it; what it found is saved at once."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -102,19 +103,16 @@ def _run(asked: Path, log: Path, seconds: float) -> int | None:
         )  # fmt: skip
     status: int | None = None
     try:
-        status = process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = process.wait(seconds)
     finally:
         _end_group(process)
     return status
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -1,7 +1,8 @@
 """What the facts of a case amount to. Pure.
 
-Only objects that are shipped decide; what is built and not shipped is evidence beside it. Doubt counts
-against us: a refusal without a person's note is wrong, an object that nothing ran is a failure.
+Only objects that are shipped decide; what is built and not shipped is evidence beside it. Doubt
+counts against us: a refusal without a person's note is wrong, an object that nothing ran is a
+failure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""One case from its source package to the last revert, in a process of its own: whatever it does, the
-run goes on. `python -m scripts.corpus.worker REQUEST`, JSON in, a result document out.
+"""One case from its source package to the last revert, in a process of its own: whatever it does,
+the run goes on. `python -m scripts.corpus.worker REQUEST`, JSON in, a result document out.
 
 Refuses nothing: every failure becomes a fact of the case.
 """
@@ -64,14 +64,14 @@ class Worker:
             self._run()
         except NahtError as error:
             self.result.trouble = Trouble(
-                self.clock.stage, type(error).__name__, error.cause,
+                self.clock.current, type(error).__name__, f"{error.cause}{self._log_end()}",
                 getattr(error, "reason", ""), error.next_step, error.where or "",
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001  a fact of the case, with its place
             traceback.print_exc()
             where = traceback.extract_tb(error.__traceback__)[-1]
             self.result.trouble = Trouble(
-                self.clock.stage, type(error).__name__, str(error)[:2000],
+                self.clock.current, type(error).__name__, str(error)[:2000],
                 where=f"{Path(where.filename).name}:{where.lineno}",
             )  # fmt: skip
         self.result.seconds = {**self.clock.seconds, **self.result.seconds}
@@ -79,26 +79,33 @@ class Worker:
         self.result.finished = now.isoformat(timespec="seconds")
         return self.result
 
+    def _log_end(self) -> str:
+        """What the builder said last: its files go with the case."""
+        log = self.scratch / "change/change.log"
+        if self.clock.current != "change" or not log.is_file():
+            return ""
+        lines = log.read_text(errors="replace").strip().splitlines()
+        return " Log: " + " / ".join(lines[-4:])[-800:]
+
     def _run(self) -> None:
-        request, measure = self.request, self.clock.measure
+        request, stage = self.request, self.clock.stage
         cache = Cache(Path(request.cache))
         shop = Workshop(cache, request.suite, request.archive, request.jobs)
-        self.clock.stage = "fetch"
-        ready = shop.ready(self.case, _say)
+        with stage("ready"):
+            ready = shop.ready(self.case, _say)
         self.result.seconds.update(ready.seconds)
         if request.only_build:
             return
-        pair = measure("trees", lambda: self._trees(ready))
+        with stage("trees"):
+            pair = state_before(ready.source, [self.case.patch], self.scratch / "trees")
         self.result.how = pair.how
-        change = measure("change", lambda: self._change(ready, pair))
-        live = self._live_part(cache, ready, change)
-        self.result.objects = measure("live", live.check_all)
+        with stage("change"):
+            change = self._change(ready, pair)
+        with stage("live"):
+            self.result.objects = self._live_part(cache, ready, change).check_all()
         if not request.keep:
             shutil.rmtree(self.scratch / "change", ignore_errors=True)
             shutil.rmtree(self.scratch / "trees", ignore_errors=True)
-
-    def _trees(self, ready: Ready) -> TreePair:
-        return state_before(ready.source, [self.case.patch], self.scratch / "trees")
 
     def _change(self, ready: Ready, pair: TreePair) -> ChangeResult:
         base = ready.source.tree
