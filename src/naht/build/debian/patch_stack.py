@@ -124,9 +124,16 @@ class PatchStack:
         """As if the source package had never had this (taken off) patch."""
         series = self.place(f"debian/patches/{self.series_name()}")
         lines = series.read_text(errors="surrogateescape").splitlines(keepends=True)
-        kept = [line for line in lines if series_entry(line) != name]
+        kept = [line for line in lines if _words(line)[:1] != [name]]
         series.write_text("".join(kept), errors="surrogateescape")
         self.file(name).unlink(missing_ok=True)
+
+    def list_in_series(self, name: str) -> None:
+        """At the end."""
+        series = self.place(f"debian/patches/{self.series_name()}")
+        text = series.read_text(errors="surrogateescape") if series.exists() else ""
+        text += "\n" if text and not text.endswith("\n") else ""
+        series.write_text(f"{text}{name}\n", errors="surrogateescape")
 
     def series_name(self) -> str:
         said = self.tree / ".pc" / ".quilt_series"
@@ -143,10 +150,16 @@ class PatchStack:
         listing.write_text(text, errors="surrogateescape")
 
 
-def series_entry(line: str) -> str:
-    """The patch that a line of a series file names, or nothing."""
-    words = re.sub(r"(^|\s+)#.*$", "", line.strip()).split()
-    return words[0] if words else ""
+def series_entries(series: Path) -> list[tuple[str, list[str]]]:
+    """Patches and their options; nothing where there is no such file."""
+    if not series.is_file():
+        return []
+    lines = (_words(line) for line in series.read_text(errors="surrogateescape").splitlines())
+    return [(words[0], words[1:]) for words in lines if words]
+
+
+def _words(line: str) -> list[str]:
+    return re.sub(r"(^|\s+)#.*$", "", line.strip()).split()
 
 
 def _check_relative(name: str) -> None:

@@ -54,6 +54,25 @@ def state_before(source: SourcePackage, patches: Sequence[str], into: Path) -> T
     return TreePair(old, new, wanted, without, changed, _told(wanted, without))
 
 
+def copy_with(tree: Path, patches: Sequence[str], of: Path, into: Path) -> None:
+    """`tree` with patches of another version of the package on top."""
+    copy_tree(tree, into)
+    stack, others = PatchStack.of(into), PatchStack.of(of)
+    for name in patches:
+        place = stack.file(name)
+        if name in stack.applied or place.exists():
+            raise UsageError(f"The older version has {name} already.", "Leave it out.")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(others.file(name), place)
+        if not stack.push(name):
+            raise BuildRefusedError(
+                "patch-not-applicable",
+                f"{name} cannot be applied to the older version.",
+                "Name the patches that it builds on with --patch, too, or build without --patch.",
+            )
+        stack.list_in_series(name)
+
+
 def find_patches(
     source: SourcePackage, stack: PatchStack, patches: Iterable[str]
 ) -> tuple[str, ...]:

@@ -1,0 +1,45 @@
+"""What dpkg has installed on this host: the source package, and its version, of a binary package.
+
+Reads only.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+
+from naht.build.debian.versions import check_name, check_version
+from naht.errors import ToolError, UsageError
+
+_FORMAT = "${db:Status-Status}\t${Architecture}\t${Version}\t${source:Package}\t${source:Version}\n"
+
+
+@dataclass(frozen=True)
+class Installed:
+    package: str
+    version: str
+    source: str
+    source_version: str  # of a rebuild without a source change (+b1): that of its source
+
+
+def source_of_installed(package: str) -> Installed:
+    for line in _query(check_name(package)):
+        status, architecture, version, source, source_version = line.split("\t")
+        if status == "installed" and architecture in ("amd64", "all"):
+            names = check_name(source), check_version(source_version)
+            return Installed(package, version, *names)
+    raise UsageError(
+        f"No package {package} is installed here.",
+        "`dpkg -S FILE` tells which package a file belongs to.",
+    )
+
+
+def _query(package: str) -> list[str]:
+    command = ["dpkg-query", "--show", f"--showformat={_FORMAT}", package]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=60
+        )
+    except FileNotFoundError as error:
+        raise ToolError("dpkg-query is not installed.", "Run this on a Debian host.") from error
+    return done.stdout.splitlines()
