@@ -80,17 +80,30 @@ def serve_words(
     """`ready`, `load`, or `prove NAME`, as the corpus harness says them."""
     # Threads inherit this: signals are only ever taken in `load`, and never lost before it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
-    match sys.argv[1:]:
+    try:
+        _obey(sys.argv[1:], ready, connections, proofs)
+    except Exception as error:  # noqa: BLE001  one line for the harness, of whatever it is
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+    sys.stdout.flush()
+    os._exit(0)  # origin servers of a client have threads that never end
+
+
+def _obey(
+    words: Sequence[str],
+    ready: Callable[[], None],
+    connections: Sequence[Connect],
+    proofs: Mapping[str, Callable[[], str]],
+) -> None:
+    match list(words):
         case ["ready"]:
             ready()
         case ["load"]:
             load(connections)
         case ["prove", name] if name in proofs:
             print(proofs[name](), flush=True)
-        case words:
-            sys.exit(f"ready, load or prove ({', '.join(proofs)}), not {words}")
-    sys.stdout.flush()
-    os._exit(0)  # origin servers of a client have threads that never end
+        case _:
+            raise ValueError(f"ready, load or prove ({', '.join(proofs)}), not {words}")
 
 
 def load(connections: Sequence[Connect]) -> None:
