@@ -157,7 +157,8 @@ class Meanings:
                 return found
         return [*found, self.view.section(section).size]
 
-    def _piece_end(self, section: int, start: int, owner: str) -> int:
+    def piece_end(self, section: int, start: int, owner: str) -> int:
+        """Up to where unnamed data that `owner` refers to may reach."""
         return self._starts_within(section, start, owner)[-1]
 
     @cached_property
@@ -190,7 +191,7 @@ class Meanings:
             return ()
         table: Meaning = ()
         if frame.lsda and (place := self.view.raw_place(frame.lsda)):
-            end = self._piece_end(*place, _unnamed_owner(frame.section, frame.lsda.field))
+            end = self.piece_end(*place, _unnamed_owner(frame.section, frame.lsda.field))
             table = _without_padding(self._extent(*place, end, definition.name))
         return frame.rules, frame.common, frame.personality, table
 

@@ -1,7 +1,8 @@
 """Proves that the old build is the binary that runs, as far as the hotpatch touches or uses it.
 
-Refuses a running binary without a build-id, one that is laid out differently, and one whose
-code or constants differ at a place that matters. What else differs is of no concern.
+Refuses a running binary without a build-id, one that is laid out or bound differently, and one
+whose code or constants differ at a place that matters. What else differs is of no concern, and
+neither is where unnamed literals lie (`running_content`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from naht.build.native.linked import LinkedView
-from naht.build.native.loaded_content import layout_differences
+from naht.build.native.loaded_content import differing_ranges, layout_differences
 from naht.build.native.refusals import Refusals
+from naht.build.native.running_content import RunningContent
+from naht.build.native.running_object import RunningObject
 from naht.elf.file import ElfFile
 
 MAX_NAMES = 8
+_SAME_BUILD = "Build the old tree with exactly the flags, tools and sources of the running binary."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +48,25 @@ def prove_running(
             "running-differs",
             f"{running_path.name} is laid out differently from the old build: "
             f"{'; '.join(differences[:MAX_NAMES])}.",
-            "Build the old tree with exactly the flags and tools of the running binary.",
+            _SAME_BUILD,
+        )
+        return
+    if not differing_ranges(old.elf, running):
+        return
+    content = RunningContent(old, RunningObject(running_path))
+    if differences := content.slot_differences():
+        refusals.add(
+            "running-differs",
+            f"{running_path.name} is bound differently from the old build: "
+            f"{'; '.join(differences[:MAX_NAMES])}.",
+            _SAME_BUILD,
         )
         return
     for thing in sorted(set(used), key=lambda u: (u.address, u.name)):
-        _compare(old.elf, running, thing, refusals)
-
-
-def _compare(old: ElfFile, running: ElfFile, thing: Used, refusals: Refusals) -> None:
-    mine = old.read_address(thing.address, thing.size)
-    theirs = running.read_address(thing.address, thing.size)
-    if mine == theirs:
-        return
-    at = next(i for i, (a, b) in enumerate(zip(mine, theirs, strict=True)) if a != b)
-    refusals.add(
-        "running-differs",
-        f"{thing.name} of the running binary differs from the old build at +{at:#x} "
-        f"({theirs[at]:02x}, not {mine[at]:02x}).",
-        "Build the old tree with exactly the flags, tools and sources of the running binary.",
-    )
+        if found := content.difference(thing.address, thing.size):
+            refusals.add(
+                "running-differs",
+                f"{thing.name} of the running binary differs from the old build at "
+                f"+{found.offset:#x} ({found.what}).",
+                _SAME_BUILD,
+            )
