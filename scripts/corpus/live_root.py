@@ -72,9 +72,11 @@ class LiveRoot:
             "prlimit", "--core=0", f"--fsize={_MOST_OUTPUT}", "nsenter", f"--target={self.init}",
             "--mount", "--pid", "--net", "--ipc", "--uts", "--root", f"--wdns={cwd}", "--",
         ]  # fmt: skip
-        variables = {**ENVIRONMENT, "HOME": SCRATCH, **(environment or {})}
+        variables = {"HOME": SCRATCH, **(environment or {})}
+        # Set inside: a preloaded library is not for the programs on the way there.
+        inside = ["/usr/bin/env", *(f"{name}={value}" for name, value in variables.items())]
         return subprocess.Popen(
-            [*enter, *command], stdin=stdin, stdout=stdout, stderr=stderr, env=variables
+            [*enter, *inside, *command], stdin=stdin, stdout=stdout, stderr=stderr, env=ENVIRONMENT
         )
 
     def run(
