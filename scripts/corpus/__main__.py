@@ -97,7 +97,7 @@ class Corpus:
         options = self.options
         return Request(
             case=case, cache=str(options.cache), suite=options.suite,
-            archive=options.sources.read_text(), jobs=options.build_jobs,
+            entries=options.sources.read_text() if options.sources else "", jobs=options.build_jobs,
             drivers=str(options.drivers.resolve()), scratch=str(scratch), keep=options.keep,
             only_build=only_build,
         )  # fmt: skip
@@ -161,7 +161,8 @@ def _options() -> argparse.Namespace:
     add("--build-seconds", type=float, default=7200, help="time of one package's build")
     add("--cache", type=Path, default=Path("/var/cache/naht-build"))
     add("--suite", default="bookworm")
-    add("--sources", type=Path, help="deb822 file: where packages come from")
+    add("--sources", type=Path,
+        help="deb822 file that clean roots are made from (default: this host's)")  # fmt: skip
     add("--drivers", type=Path, default=DATA / "drivers")
     add("--notes", type=Path, default=DATA / "notes.json")
     add("--output", type=Path, default=CHECKOUT / "docs/results/corpus-debian.md")

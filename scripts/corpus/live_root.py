@@ -35,6 +35,10 @@ _MOST_OUTPUT = 64 << 20
 _MOST_READ = 1 << 20
 
 
+class NotSeenError(ToolError):
+    pass
+
+
 @dataclass(frozen=True)
 class Finished:
     """`status` is None when it was ended because its time was up."""
@@ -105,7 +109,7 @@ class LiveRoot:
             if process.poll() is not None:
                 break
             time.sleep(0.005)
-        raise ToolError("The process ended before it was seen.", "See its output.")
+        raise NotSeenError("The process ended before it was seen.", "See its output.")
 
     def end_all(self) -> None:
         """But the first process."""

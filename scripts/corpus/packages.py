@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from naht.build.debian.archive import host_archive
 from naht.build.debian.cache import Cache
 from naht.build.debian.clean_root import (
     COMPLETE,
@@ -21,7 +22,7 @@ from naht.build.debian.clean_root import (
     with_build_dependencies,
 )
 from naht.build.debian.package_build import BuiltPackage, build_package
-from naht.build.debian.source import SourcePackage, kept_source
+from naht.build.debian.source import SourcePackage
 from naht.build.native.request import Progress
 from naht.errors import ToolError
 from scripts.corpus.cases import Case
@@ -38,15 +39,17 @@ class Ready:
 class Workshop:
     cache: Cache
     suite: str
-    archive: str  # deb822 text: where binary packages come from
+    entries: str  # deb822 text: what a clean root is made from; "": what this host's apt trusts
     jobs: int
 
     def ready(self, case: Case, progress: Progress) -> Ready:
         clock = Clock()
         with clock.stage("fetch"):
-            source = self._fetch(case)
+            archive = host_archive(self.cache, progress, self.suite)
+            source = archive.fetch_source(case.package, case.version)
         with clock.stage("root"):
-            base = base_root(self.cache, self.suite, self.archive, progress)
+            entries = self.entries or archive.clean_root_entries()
+            base = base_root(self.cache, self.suite, entries, progress)
         failure: ToolError | None = None
         for profiles in (QUICK, COMPLETE):
             try:
@@ -72,11 +75,6 @@ class Workshop:
         pattern = f"{package}-{'[0-9a-f]' * 24}/complete"
         built = [seal.parent for seal in (self.cache.root / "builds").glob(pattern)]
         return max((len(os.listdir(b / "recorder/records")) for b in built), default=0)  # noqa: PTH208
-
-    def _fetch(self, case: Case) -> SourcePackage:
-        return kept_source(
-            self.cache.root / "sources" / f"{case.package}_{case.version.replace(':', '%')}"
-        )
 
     def _build(
         self, source: SourcePackage, root: CleanRoot, profiles: tuple[str, ...], progress: Progress

@@ -7,7 +7,7 @@ import time
 
 from naht.errors import NahtError
 from scripts.corpus.held import HOLD, Held, held, prepare, run_free
-from scripts.corpus.live_root import Finished
+from scripts.corpus.live_root import Finished, NotSeenError
 from scripts.corpus.package_data import Run
 from scripts.corpus.processes import Snapshot, map_object
 from scripts.corpus.results import Check, CheckKind, Proof
@@ -24,14 +24,18 @@ def check_program(
     check = Check(kind, run.name)
     began = time.monotonic()
     prepare(target.old, run.prepare)
-    with held(target.old, run, preload=preload, cwd=cwd) as process:
-        if not process.reaches("begin", _TO_START):
-            said = process.finish(0).errors.decode(errors="replace")
-            return _unused(check, f"it can't be held: {said[-200:]}")
-        if not map_object(process.pid, target.build_id):
-            return _unused(check, "the object is not mapped")
-        finished = _patched_run(target, process, check)
-    target.old.end_all()
+    try:
+        with held(target.old, run, preload=preload, cwd=cwd) as process:
+            if not process.reaches("begin", _TO_START):
+                said = process.finish(0).errors.decode(errors="replace")
+                return _unused(check, f"it can't be held: {said[-200:]}")
+            if not map_object(process.pid, target.build_id):
+                return _unused(check, "the object is not mapped")
+            finished = _patched_run(target, process, check)
+    except NotSeenError:
+        return _unused(check, "it ended at once, without being held")
+    finally:
+        target.old.end_all()
     if check.outcome == "live":
         _compare(target, run, finished, check, cwd)
     if check.problems:

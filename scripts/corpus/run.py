@@ -88,6 +88,8 @@ class Run:
         else:
             result = _without_answer(case, status, seconds, scratch / "log")
         if not self.keep:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(scratch / "change/change.log", scratch / "change.log")
             for name in ("change", "trees", "live"):
                 shutil.rmtree(scratch / name, ignore_errors=True)
         return result

@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     case: Case
     cache: str
     suite: str
-    archive: str
+    entries: str
     jobs: int
     drivers: str  # directory with one folder per source package
     scratch: str
@@ -90,7 +90,7 @@ class Worker:
     def _run(self) -> None:
         request, stage = self.request, self.clock.stage
         cache = Cache(Path(request.cache))
-        shop = Workshop(cache, request.suite, request.archive, request.jobs)
+        shop = Workshop(cache, request.suite, request.entries, request.jobs)
         with stage("ready"):
             ready = shop.ready(self.case, _say)
         self.result.seconds.update(ready.seconds)

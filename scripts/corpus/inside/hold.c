@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,16 +29,19 @@ static void announce(const char *moment)
 static void wait_for_release(const char *moment)
 {
 	char path[PATH_MAX], byte;
-	int fd, saved = errno;
+	int saved = errno;
+	struct pollfd wait = {.events = POLLIN};
 
 	snprintf(path, sizeof(path), "%s/%s", directory, moment);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
+	wait.fd = open(path, O_RDWR | O_CLOEXEC);
+	if (wait.fd < 0)
 		return;
 	announce(moment);
-	while (read(fd, &byte, 1) < 0 && errno == EINTR)
+	/* A thread in poll(2) can hold no lock of the loader; one that reads a named file might. */
+	while (poll(&wait, 1, -1) < 0 && errno == EINTR)
 		;
-	close(fd);
+	(void)!read(wait.fd, &byte, 1);
+	close(wait.fd);
 	errno = saved;
 }
 
