@@ -10,16 +10,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from naht.build.debian.change_job import ChangeJob, ObjectChange, ShippedName, Told
+from naht.build.debian.change_job import (
+    ChangeAnswer,
+    ChangeJob,
+    CopyNote,
+    ObjectChange,
+    ShippedArchive,
+    ShippedName,
+    Told,
+)
 from naht.build.debian.enclosure import Layered
 from naht.build.debian.package_build import BUILD_PATH, RECORDER, BuiltPackage
-from naht.build.debian.shipped import read_shipped
+from naht.build.debian.shipped import ShippedObject, read_shipped
 from naht.build.native.request import Progress
 
 _INSIDE = "naht.build.debian.change_inside:run"
@@ -34,11 +42,23 @@ class SourceTrees:
     new: Path | None
 
 
+@dataclass(frozen=True)
+class ChangeOptions:
+    """running: "package:path" → the file that hosts run, where it is not the rebuilt one. allow: as
+    `JudgeOptions`. find_copies: also list where else the changed code is."""
+
+    running: Mapping[str, Path] = field(default_factory=dict)
+    allow: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    find_copies: bool = False
+
+
 class ChangeResult(msgspec.Struct, frozen=True, kw_only=True):
     """directory: where the files of `objects` are. seconds: of both sides and all objects."""
 
     directory: str
     objects: tuple[ObjectChange, ...]
+    copies: tuple[CopyNote, ...] = ()
+    unread: tuple[str, ...] = ()  # changed files that no compilation read
     seconds: float
 
     def path(self, name: str) -> Path:
@@ -51,60 +71,80 @@ def build_change(
     out: Path,
     told: Told,
     progress: Progress,
-    *,
-    running: Mapping[str, Path] | None = None,
-    allow: Mapping[str, frozenset[str]] | None = None,
+    options: ChangeOptions | None = None,
 ) -> ChangeResult:
-    """`out`: a new directory. `running`: "package:path" → the file that hosts run, where it is not
-    the rebuilt one. `allow`: as `JudgeOptions`."""
+    """`out`: a new directory."""
+    options = options or ChangeOptions()
     started = time.monotonic()
     work = out / "work"
     work.mkdir(parents=True)
-    shipped = rebuilt_objects(built)
     job = ChangeJob(
         tree_name=built.tree_name,
         old=sources.old is not None,
         new=sources.new is not None,
-        shipped=_names_by_build_id(shipped, out / "shipped", running or {}),
+        shipped=_names_by_build_id(built, out / "shipped", options.running),
+        archives=rebuilt_archives(built) if options.find_copies else (),
+        find_copies=options.find_copies,
         command="dpkg-buildpackage",
         description=told,
-        allow=dict(allow or {}),  # type: ignore[arg-type]
+        allow=dict(options.allow),  # type: ignore[arg-type]
     )
     enclosure = built.root.enclosure(work / "scratch", _mounts(built, sources, out))
     progress("building both sides and comparing…")
     answer = enclosure.call(_INSIDE, {"job": msgspec.to_builtins(job)}, out / "change.log")
     shutil.rmtree(work, ignore_errors=True)
-    return _keep(out, msgspec.convert(answer, tuple[ObjectChange, ...]), started)
+    return _keep(out, msgspec.convert(answer, ChangeAnswer), started)
 
 
-class RebuiltObject(msgspec.Struct, frozen=True):
-    name: str  # "binarypackage:path"
+class RebuiltFile(msgspec.Struct, frozen=True):
+    package: str
+    path: str
+    kind: str  # as `ShippedObject`
     build_id: str
-    file: str
+    file: str  # relative to the built package
+
+    @property
+    def name(self) -> str:
+        return f"{self.package}:{self.path}"
 
 
-def rebuilt_objects(built: BuiltPackage) -> tuple[RebuiltObject, ...]:
-    """What the rebuilt binary packages hold. Read once, then kept beside the build."""
-    kept = built.path / "shipped.json"
+def rebuilt_files(built: BuiltPackage) -> tuple[RebuiltFile, ...]:
+    """The code in the rebuilt binary packages. Read once, then kept beside the build."""
+    kept = built.path / "rebuilt.json"
     if not kept.is_file():
         debs = [p for p in built.build.glob("*.deb") if "-dbgsym_" not in p.name]
-        found = read_shipped(debs, built.path / "shipped").objects
-        objects = [RebuiltObject(o.name, str(o.build_id), str(o.file)) for o in found if o.build_id]
+        found = [_rebuilt(f, built.path) for f in read_shipped(debs, built.path / "rebuilt").files]
         draft = kept.with_suffix(".partial")
-        draft.write_bytes(msgspec.json.encode(objects))
+        draft.write_bytes(msgspec.json.encode(found))
         draft.rename(kept)
-    return msgspec.json.decode(kept.read_bytes(), type=tuple[RebuiltObject, ...])
+    return msgspec.json.decode(kept.read_bytes(), type=tuple[RebuiltFile, ...])
+
+
+def _rebuilt(file: ShippedObject, path: Path) -> RebuiltFile:
+    place = str(file.file.relative_to(path))
+    return RebuiltFile(file.package, file.path, file.kind, str(file.build_id or ""), place)
+
+
+def rebuilt_objects(built: BuiltPackage) -> tuple[RebuiltFile, ...]:
+    return tuple(f for f in rebuilt_files(built) if f.kind == "object" and f.build_id)
+
+
+def rebuilt_archives(built: BuiltPackage) -> tuple[ShippedArchive, ...]:
+    return tuple(
+        ShippedArchive(f.package, f.path, f.kind, f.file)
+        for f in rebuilt_files(built) if f.kind in ("archive", "relocatable")
+    )  # fmt: skip
 
 
 def _names_by_build_id(
-    objects: Iterable[RebuiltObject], directory: Path, running: Mapping[str, Path]
+    built: BuiltPackage, directory: Path, running: Mapping[str, Path]
 ) -> dict[str, tuple[ShippedName, ...]]:
     """Copies of what hosts run go below `directory`, under numbers."""
     directory.mkdir()
     found: dict[str, tuple[ShippedName, ...]] = {}
-    for number, item in enumerate(objects):
+    for number, item in enumerate(rebuilt_objects(built)):
         file = f"{number:05}"
-        shutil.copyfile(running.get(item.name, Path(item.file)), directory / file)
+        shutil.copyfile(running.get(item.name, built.path / item.file), directory / file)
         found[item.build_id] = (*found.get(item.build_id, ()), ShippedName(item.name, file))
     return found
 
@@ -133,8 +173,14 @@ def _mounts(built: BuiltPackage, sources: SourceTrees, out: Path) -> tuple[Layer
     )  # fmt: skip
 
 
-def _keep(out: Path, objects: tuple[ObjectChange, ...], started: float) -> ChangeResult:
-    result = ChangeResult(directory=str(out), objects=objects, seconds=time.monotonic() - started)
+def _keep(out: Path, answer: ChangeAnswer, started: float) -> ChangeResult:
+    result = ChangeResult(
+        directory=str(out),
+        objects=answer.objects,
+        copies=answer.copies,
+        unread=answer.unread,
+        seconds=time.monotonic() - started,
+    )
     draft = out / "result.json.partial"
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     draft.rename(out / "result.json")

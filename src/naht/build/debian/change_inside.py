@@ -17,18 +17,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from naht.build.debian.change_job import ChangeJob, ObjectChange, RefusalText
+import msgspec
+from msgspec import convert
+
+from naht.build.debian.change_job import (
+    ChangeAnswer,
+    ChangeJob,
+    CopyNote,
+    ObjectChange,
+    RefusalText,
+    ShippedName,
+)
+from naht.build.debian.copies import find_copies
 from naht.build.debian.linked_pairs import LinkedPair, link_key, linked_pairs, links_of
 from naht.build.debian.package_build import BUILD_PATH
-from naht.build.debian.sides import BASE, WORK, Records, Side, build_side
+from naht.build.debian.shipped import Kind, Shipped, ShippedObject
+from naht.build.debian.sides import BASE, WORK, Records, Side, build_side, compare_sources
 from naht.build.native.description import Description
 from naht.build.native.emit import emit
 from naht.build.native.judge import JudgeOptions, judge
 from naht.build.native.pair_phases import PairFacts, PairingPlace, pair_phases
 from naht.build.native.phases import Phase, check_rebuilt, phase_of_link
 from naht.build.native.recording import Invocation
-from naht.build.native.trees import compare_trees, source_digests
+from naht.build.native.trees import source_digests
 from naht.build.native.units import Compilation, code_view, find_compilations
+from naht.domain.build_id import BuildId
+from naht.domain.package import ShippedVersion
 from naht.elf.file import ElfFile
 from naht.errors import BuildRefusedError, NahtError
 from naht.hotpatch.container import pack_hotpatch
@@ -40,9 +54,8 @@ SHIPPED = Path("/naht/shipped")
 FORMS = Path("/naht/forms")
 
 
-def run(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    change = _Change(ChangeJob.from_json(job))
-    return [object_change.to_json() for object_change in change.run()]
+def run(job: Mapping[str, Any]) -> Any:
+    return msgspec.to_builtins(_Change(ChangeJob.from_json(job)).run())
 
 
 @dataclass
@@ -65,7 +78,7 @@ class _Change:
         self.old = Side("old", self.tree, base_source, SOURCES / "old" if job.old else None)
         self.new = Side("new", self.tree, base_source, SOURCES / "new" if job.new else None)
 
-    def run(self) -> list[ObjectChange]:
+    def run(self) -> ChangeAnswer:
         links = links_of(self.records.base)
         shipped = {link.id for link in links if _build_id(link) in self.job.shipped}
         for side in (self.old, self.new):
@@ -75,12 +88,41 @@ class _Change:
         found = self._find_objects()
         self.old_compilations = (*self.compilations, *find_compilations(self.old.records))
         self.new_compilations = (*self.compilations, *find_compilations(self.new.records))
-        return [self._object(number, item) for number, item in enumerate(found)]
+        objects = tuple(self._object(number, item) for number, item in enumerate(found))
+        return ChangeAnswer(objects, self._copies(), self._unread())
+
+    def _unread(self) -> tuple[str, ...]:
+        """Changed files that enter no compilation of either side."""
+        read = {
+            source for side in (self.old, self.new)
+            for source in (*side.change.changed, *side.change.added) if side.reads(source)
+        }  # fmt: skip
+        changed = (*self.old.change.changed, *self.new.change.changed)
+        return tuple(sorted({name for name in changed if name not in read}))
+
+    def _copies(self) -> tuple[CopyNote, ...]:
+        if not self.job.find_copies:
+            return ()
+        self.new.show()
+        changed = {self.tree / n for side in (self.old, self.new) for n in side.change.changed}
+        found = find_copies(self.records.base, changed, self._rebuilt(), self.tree)
+        return tuple(CopyNote(c.kind, c.name, c.shipped_as, c.units, c.note) for c in found)
+
+    def _rebuilt(self) -> Shipped:
+        archives = [
+            ShippedObject(a.package, a.path, convert(a.kind, Kind), None, BASE / a.file)
+            for a in self.job.archives
+        ]
+        objects = [
+            _shipped_object(item, build_id)
+            for build_id, items in self.job.shipped.items() for item in items
+        ]  # fmt: skip
+        return Shipped((), (*objects, *archives))
 
     def _changed_sources(self) -> tuple[Source, ...]:
         base = SOURCES / "base"
         old, new = self.old.source or base, self.new.source or base
-        return source_digests(compare_trees(old, new), old, new)
+        return source_digests(compare_sources(old, new), old, new)
 
     def _find_objects(self) -> list[_Found]:
         """Shipped first; others (test programs, convenience copies) only with no hotpatch."""
@@ -190,7 +232,20 @@ class _Change:
             purl=told.purl,
             level=told.level,
             supersedes=told.supersedes,
+            brings_to=self._brings_to(change),
         )
+
+    def _brings_to(self, change: ObjectChange) -> tuple[ShippedVersion, ...]:
+        told = self.job.description
+        known = {told.fixed.get(name, "") for name in change.shipped_as}
+        return tuple(
+            ShippedVersion(version=told.version, build_id=i) for i in sorted(known) if told.version
+        )
+
+
+def _shipped_object(item: ShippedName, build_id: str) -> ShippedObject:
+    package, _, path = item.name.partition(":")
+    return ShippedObject(package, path, "object", BuildId(build_id), SHIPPED / item.file)
 
 
 def _differs(pair: LinkedPair) -> bool:

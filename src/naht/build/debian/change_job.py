@@ -17,6 +17,13 @@ class ShippedName(msgspec.Struct, frozen=True):
     file: str  # below the directory of shipped files
 
 
+class ShippedArchive(msgspec.Struct, frozen=True):
+    package: str
+    path: str
+    kind: str  # archive, relocatable
+    file: str  # below the built package
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of all hotpatches of the change. `id`: the beginning of theirs."""
 
@@ -27,6 +34,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     purl: str = ""
     level: int = 1
     supersedes: tuple[str, ...] = ()
+    version: str = ""  # of the source, that the hotpatches bring to
+    fixed: dict[str, str] = {}  # shipped name → build-id in that version, where it is known
 
 
 class ChangeJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +43,8 @@ class ChangeJob(msgspec.Struct, frozen=True, kw_only=True):
     old: bool  # whether the side has a source tree of its own; else it is the base
     new: bool
     shipped: dict[str, tuple[ShippedName, ...]]  # by build-id of the base's object
+    archives: tuple[ShippedArchive, ...] = ()  # static archives and relocatables that ship
+    find_copies: bool = False
     command: str
     description: Told
     allow: dict[Literal["allow_layout", "allow_data", "allow_constructor"], frozenset[str]] = {}
@@ -48,6 +59,16 @@ class RefusalText(msgspec.Struct, frozen=True):
     cause: str
     next_step: str
     where: str = ""
+
+
+class CopyNote(msgspec.Struct, frozen=True):
+    """Another place that holds changed code; no hotpatch of this result reaches it."""
+
+    kind: str
+    name: str
+    shipped_as: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    note: str = ""
 
 
 class ObjectChange(msgspec.Struct, kw_only=True):
@@ -69,6 +90,8 @@ class ObjectChange(msgspec.Struct, kw_only=True):
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        raw: dict[str, Any] = msgspec.to_builtins(self)
-        return raw
+
+class ChangeAnswer(msgspec.Struct, frozen=True):
+    objects: tuple[ObjectChange, ...]
+    copies: tuple[CopyNote, ...]
+    unread: tuple[str, ...]  # changed files that no compilation read

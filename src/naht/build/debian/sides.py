@@ -73,6 +73,14 @@ class Side:
         shutil.copystat(BASE / "build", upper)
         mounts.overlay((BASE / "build",), upper, work, target)
 
+    def reads(self, name: str) -> bool:
+        """Whether a unit that was compiled anew is, or may have read, this file."""
+        path = self.tree / name
+        places = {path, *(self.tree / copy for copy in self.copies.get(name, ()))}
+        return any(
+            x.source.path in places or _mentions(x, {path.name.encode()}) for x in self.stale
+        )
+
     def reset(self) -> None:
         mounts.unmount(Path(BUILD_PATH))
         shutil.rmtree(WORK / self.name)
@@ -91,7 +99,7 @@ def build_side(
     side.show()
     if side.source is None:
         return
-    side.change = _with_copies(trees.compare_trees(side.base_source, side.source), side)
+    side.change = _with_copies(compare_sources(side.base_source, side.source), side)
     side.stale = _stale(side, compilations)
     _synchronise(side)
     trees.touch(x.source.path for x in side.stale)
@@ -105,6 +113,13 @@ def build_side(
         missed = list(side.stale)
     if missed:
         _build_whole(side, records, log, progress)
+
+
+def compare_sources(old: Path, new: Path) -> trees.TreeChange:
+    """Without quilt's own notes of what is applied."""
+    change = trees.compare_trees(old, new)
+    parts = (change.changed, change.added, change.removed)
+    return trees.TreeChange(*(tuple(n for n in p if not n.startswith(".pc/")) for p in parts))
 
 
 def _with_copies(change: trees.TreeChange, side: Side) -> trees.TreeChange:
