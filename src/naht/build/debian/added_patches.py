@@ -16,8 +16,11 @@ from naht.build.debian.patch_stack import PatchStack
 from naht.errors import BuildRefusedError
 
 Verdict = Literal["added", "kept", "dated", "doubtful", "unknown"]
-_UNDONE = re.compile(
-    r"\b(?:drop|remov|delet|revert|refresh|rebas|disabl)\w*\b[^\n]{0,60}\bpatch", re.IGNORECASE
+# Patches that went or were made anew, and build options: the newer source does not show how it was.
+_MORE = re.compile(
+    r"\b(?:drop|remov|delet|revert|refresh|rebas|disabl|amend|adjust|modif|rework)\w*\b[^\n]{0,60}\bpatch"
+    r"|\bdebian/rules\b|--(?:en|dis)able-\w+|--with(?:out)?-\w+",
+    re.IGNORECASE,
 )
 
 
@@ -41,7 +44,9 @@ def judge(patch: PatchNotes, recent: Mentions, earlier: Mentions, since: int) ->
     if earlier.names(patch):
         return "doubtful" if recent.names(patch) else "kept"
     if recent.names(patch):
-        return "added"
+        # What was fixed before, and is spoken of again, may have been there in another form.
+        amended = patch.named_by_cves and earlier.refers_to(patch)
+        return "doubtful" if amended else "added"
     if earlier.refers_to(patch):
         # Named after nothing but what was fixed before: that fix, not a later one to it.
         settled = patch.named_by_cves or not recent.refers_to(patch)
@@ -74,7 +79,7 @@ def _doubt(
     later = [each.name for each in notes[notes.index(added[0]) :]]
     if unknown := [name for name in later if verdicts[name] == "unknown"]:
         return f"Nothing tells whether these are new: {', '.join(unknown)}"
-    if match := _UNDONE.search(recent.text):
+    if match := _MORE.search(recent.text):
         return f"The changelog tells of more than new patches ({match[0]!r})"
     return _unmatched(added, recent)
 

@@ -27,7 +27,8 @@ _SHORTEST_SUBJECT = 12  # characters; shorter ones are found in texts that mean 
 @dataclass(frozen=True)
 class PatchNotes:
     name: str
-    cves: frozenset[str]
+    cves: frozenset[str]  # that it is about: those in its name, if any
+    mentioned: frozenset[str]  # all CVEs that it speaks of
     bugs: frozenset[str]
     subject: str
     written: int  # seconds, by its author; 0: not said
@@ -45,7 +46,8 @@ def notes_of(stack: PatchStack, name: str) -> PatchNotes:
     header = _header(stack.file(name))
     return PatchNotes(
         name,
-        cves_in(f"{name}\n{header}"),
+        cves_in(name) or cves_in(header),
+        cves_in(name) | cves_in(header),
         frozenset(_DEBIAN_BUG.findall(header)),
         _words(_field(header, "Subject") or _field(header, "Description")),
         _seconds(_field(header, "Date")),
@@ -111,7 +113,7 @@ def patches_for(
     found = []
     for name in stack.applied:
         notes = notes_of(stack, name)
-        if notes.cves & wanted or any(_named(item, notes) for item in items):
+        if notes.mentioned & wanted or any(_named(item, notes) for item in items):
             found.append(name)
     return tuple(found)
 
