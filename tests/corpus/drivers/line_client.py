@@ -38,6 +38,19 @@ class LineConnection:
                 return line.decode(errors="replace").rstrip()
         raise ConnectionError("closed without a reply")
 
+    def replies_until_silent(self, seconds: float) -> list[str]:
+        """Last lines of all replies that come before nothing comes for so long."""
+        found = b""
+        self._socket.settimeout(seconds)
+        try:
+            while data := self._socket.recv(65536):
+                found += data
+        except TimeoutError:
+            pass
+        self._socket.settimeout(PATIENCE)
+        lines = found.decode(errors="replace").splitlines()
+        return [line for line in lines if line[3:4] != "-"]
+
     def say(self, line: str) -> str:
         self.send(line.encode() + b"\r\n")
         return self.reply()
