@@ -21,6 +21,7 @@ QUICK = ("nocheck", "nodoc")  # build profiles: the documentation toolchains alo
 COMPLETE = ("nocheck",)  # for packages that do not build without their documentation
 _VARIANT = "buildd"
 _INCLUDED = ("fakeroot", "debhelper")  # what nearly every package asks for
+_HOST = (Path("/"),)
 _QUIET = {"DEBIAN_FRONTEND": "noninteractive", "DEBCONF_NONINTERACTIVE_SEEN": "true"}
 
 
@@ -37,9 +38,19 @@ class CleanRoot:
         """`scratch` takes all that is written outside of `mounts`."""
         for name in ("upper", "work", "root"):
             (scratch / name).mkdir(parents=True, exist_ok=True)
+        if self.layers == _HOST:
+            return Enclosure(Layered(str(scratch / "root"), ("/",)), mounts, network)
         lower = tuple(str(layer) for layer in self.layers)
         root = Layered(str(scratch / "root"), lower, str(scratch / "upper"), str(scratch / "work"))
         return Enclosure(root, mounts, network)
+
+
+def host_root() -> CleanRoot:
+    """This host itself: its compilers, headers and libraries, whatever they are."""
+    installed = subprocess.run(
+        ["dpkg-query", "--show"], capture_output=True, text=True, check=False
+    ).stdout
+    return CleanRoot(_HOST, _digest("host", installed))
 
 
 def base_root(cache: Cache, suite: str, sources: str, progress: Progress) -> CleanRoot:

@@ -5,6 +5,8 @@ Refuses what its stages refuse, and a switch that it does not know.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from naht.build.native.description import Description
 from naht.build.native.emit import emit
 from naht.build.native.judge import JudgeOptions, judge
@@ -13,12 +15,12 @@ from naht.build.native.request import BuildRequest, Progress
 from naht.errors import UsageError
 from naht.hotpatch.container import pack_hotpatch
 
-__all__ = ["BuildRequest", "build_native"]
+__all__ = ["BuildRequest", "allowances", "build_native"]
 
 
 def build_native(request: BuildRequest, progress: Progress) -> bytes:
     """The bytes of the hotpatch file."""
-    options = _judge_options(request.allow)
+    options = JudgeOptions(**allowances(request.allow))
     with build_pair(request, progress) as pair:
         progress("judging the change…")
         changes = judge(pair, options)
@@ -31,8 +33,8 @@ def build_native(request: BuildRequest, progress: Progress) -> bytes:
     return pack_hotpatch(manifest, images)
 
 
-def _judge_options(allow: frozenset[str]) -> JudgeOptions:
-    """`allow` holds "kind:name", such as "data:limit"."""
+def allowances(allow: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The fields of `JudgeOptions` from switches "kind:name", such as "data:limit"."""
     named: dict[str, set[str]] = {"layout": set(), "data": set(), "constructor": set()}
     for switch in allow:
         kind, _, name = switch.partition(":")
@@ -42,11 +44,7 @@ def _judge_options(allow: frozenset[str]) -> JudgeOptions:
                 f"Use KIND:NAME with one of {', '.join(named)}.",
             )
         named[kind].add(name)
-    return JudgeOptions(
-        allow_layout=frozenset(named["layout"]),
-        allow_data=frozenset(named["data"]),
-        allow_constructor=frozenset(named["constructor"]),
-    )
+    return {f"allow_{kind}": frozenset(names) for kind, names in named.items()}
 
 
 def _description(request: BuildRequest) -> Description:

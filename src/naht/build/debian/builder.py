@@ -1,0 +1,208 @@
+"""Two versions of a Debian source package → a hotpatch for every shipped object that changed. The
+top function reads as the algorithm.
+
+Refuses as a whole only what leaves nothing to do: versions that can't be had, a package that does
+not build. What can't be done for one object is said of that object.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+import msgspec
+
+from naht.build.debian.archive import Archive, host_archive
+from naht.build.debian.built_using import find_packages_built_with
+from naht.build.debian.cache import Cache
+from naht.build.debian.change import ChangeOptions, ChangeResult, SourceTrees, build_change
+from naht.build.debian.change_job import CopyNote, ObjectChange, Told
+from naht.build.debian.changelog import read_changelog, split_at
+from naht.build.debian.copies import Copy
+from naht.build.debian.older import OlderState, older_state
+from naht.build.debian.patch_notes import cves_in, notes_of, patches_for
+from naht.build.debian.patch_stack import PatchStack
+from naht.build.debian.reference import compare_with_link
+from naht.build.debian.request import DebianRequest, DebianResult, Reference
+from naht.build.debian.shipped import ShippedObject, read_shipped
+from naht.build.debian.source import SourcePackage
+from naht.build.debian.versions import as_file_name
+from naht.build.debian.whole_build import SourceState, Workshop
+from naht.build.native.builder import allowances
+from naht.build.native.request import Progress
+from naht.errors import UsageError
+
+
+def build_debian(request: DebianRequest, progress: Progress) -> DebianResult:
+    started = time.monotonic()
+    cache = Cache(request.cache)
+    archive = host_archive(cache, progress)
+    archive.apt.update()
+    target = archive.fetch_source(request.source, request.to_version)
+    with TemporaryDirectory(dir=_scratch(cache)) as scratch:
+        work = Path(scratch)
+        older = _older(request, target, archive, work)
+        shipped = _shipped(archive, target, request.from_version, work)
+        fixed = _shipped(archive, target, request.to_version, work)
+        built = _workshop(request, archive, progress).whole_build(_state(request, older, target))
+        told = _told(request, older, target, fixed)
+        sources = SourceTrees(older.tree, None, older.new)
+        options = ChangeOptions(
+            running={name: thing.file for name, thing in shipped.items()},
+            allow=allowances(request.allow),
+            find_copies=True,
+        )
+        change = build_change(built, sources, work / "result", told, progress, options)
+        others = find_packages_built_with(archive.apt, request.source)
+        return _deliver(request, _Found(change, shipped, older, told, others), started)
+
+
+@dataclass(frozen=True)
+class _Found:
+    change: ChangeResult
+    shipped: Mapping[str, ShippedObject]
+    older: OlderState
+    told: Told
+    others: tuple[Copy, ...]
+
+
+def _scratch(cache: Cache) -> Path:
+    directory = cache.root / "scratch"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _workshop(request: DebianRequest, archive: Archive, progress: Progress) -> Workshop:
+    return Workshop(
+        archive.cache, archive.release, archive.clean_root_entries(), request.jobs, progress,
+        request.in_place,
+    )  # fmt: skip
+
+
+def _older(
+    request: DebianRequest, target: SourcePackage, archive: Archive, work: Path
+) -> OlderState:
+    stack = PatchStack.of(target.tree)
+    patches = list(request.patches)
+    if request.cves:
+        found = patches_for(stack, read_changelog(target.tree), request.cves)
+        if not found:
+            raise UsageError(
+                f"No patch of {target.name} {target.version} says that it fixes "
+                f"{', '.join(request.cves)}.",
+                "Name the patches with --patch; debian/patches/series lists them.",
+            )
+        patches += [name for name in found if name not in patches]
+    return older_state(target, request.from_version, archive, work / "states", patches)
+
+
+def _shipped(
+    archive: Archive, target: SourcePackage, version: str, work: Path
+) -> dict[str, ShippedObject]:
+    """ "package:path" → what the archive has of that version; empty when it has nothing."""
+    binaries = archive.fetch_binaries(replace(target, version=version))
+    debs = [file for file in binaries.files if "-dbgsym_" not in file.name]
+    found = read_shipped(debs, work / "shipped" / as_file_name(version))
+    return {thing.name: thing for thing in found.objects}
+
+
+def _state(request: DebianRequest, older: OlderState, target: SourcePackage) -> SourceState:
+    description, identity = target.description, ""
+    if older.how == "unapplied" or older.patches:
+        identity = f"{target.version} without {' '.join(older.patches)}"
+    return SourceState(target.name, request.from_version, older.tree, description, identity)
+
+
+def _told(
+    request: DebianRequest,
+    older: OlderState,
+    target: SourcePackage,
+    fixed: Mapping[str, ShippedObject],
+) -> Told:
+    newer, _ = split_at(read_changelog(target.tree), request.from_version)
+    partial = bool(request.patches or request.cves)
+    name = f"{target.name}-{request.to_version}"
+    return Told(
+        id=request.id or re.sub(r"[^A-Za-z0-9._+~-]", "-", name),
+        title=f"{target.name} {request.from_version} → {request.to_version}",
+        advisories=request.advisories or _advisories(request, older, target),
+        severity=request.severity,
+        purl=f"pkg:deb/debian/{target.name}@{quote(request.from_version)}?arch=source",
+        level=request.level or max(1, len(newer)),
+        supersedes=request.supersedes,
+        version="" if partial else request.to_version,
+        fixed={} if partial else {n: str(t.build_id or "") for n, t in fixed.items()},
+    )
+
+
+def _advisories(
+    request: DebianRequest, older: OlderState, target: SourcePackage
+) -> tuple[str, ...]:
+    """What the patches say that they fix, or the changelog where there are no patches."""
+    stack = PatchStack.of(target.tree)
+    named = {cve for name in older.patches for cve in notes_of(stack, name).mentioned}
+    if not older.patches:
+        newer, _ = split_at(read_changelog(target.tree), request.from_version)
+        named = {cve for entry in newer for cve in cves_in(entry.text)}
+    return tuple(sorted(named | {cve.upper() for cve in request.cves}))
+
+
+def _deliver(request: DebianRequest, found: _Found, started: float) -> DebianResult:
+    """Puts hotpatches and the result where the user wants them."""
+    directory = request.output / f"{request.source}_{as_file_name(request.to_version)}"
+    directory.mkdir(parents=True, exist_ok=True)
+    shipping = [item for item in found.change.objects if item.shipped_as]
+    objects = tuple(_delivered(item, found, directory) for item in shipping)
+    result = DebianResult(
+        source=request.source,
+        from_version=request.from_version,
+        to_version=request.to_version,
+        directory=str(directory),
+        how=found.older.note,
+        patches=found.older.patches,
+        advisories=found.told.advisories,
+        objects=objects,
+        copies=_copies(found, shipping),
+        references=tuple(r for item in shipping for r in _references(item, found)),
+        unread=found.change.unread,
+        seconds=time.monotonic() - started,
+    )
+    draft = directory / "result.json.partial"
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    draft.rename(directory / "result.json")
+    return result
+
+
+def _delivered(item: ObjectChange, found: _Found, directory: Path) -> ObjectChange:
+    """By the build-id of what hosts run, which is not always the rebuilt one's."""
+    running = [found.shipped[name] for name in item.shipped_as if name in found.shipped]
+    build_id = next((str(thing.build_id) for thing in running if thing.build_id), item.build_id)
+    hotpatch = f"{build_id}.naht" if item.hotpatch else None
+    if item.hotpatch and hotpatch:
+        shutil.copyfile(found.change.path(item.hotpatch), directory / hotpatch)
+    return msgspec.structs.replace(
+        item, build_id=build_id, hotpatch=hotpatch, old_file="", new_file="", running_file=""
+    )
+
+
+def _copies(found: _Found, shipping: Iterable[ObjectChange]) -> tuple[CopyNote, ...]:
+    """Without the objects that the result is about."""
+    told = {item.name for item in shipping}
+    others = (CopyNote(c.kind, c.name, c.shipped_as, c.units, c.note) for c in found.others)
+    return (*(c for c in found.change.copies if c.name not in told), *others)
+
+
+def _references(item: ObjectChange, found: _Found) -> Iterable[Reference]:
+    for name in item.shipped_as:
+        if name in found.shipped:
+            rebuilt = found.change.path(item.old_file)
+            comparison = compare_with_link(rebuilt, found.shipped[name].file)
+            yield Reference(name, comparison.verdict, comparison.differences[:50])
+        else:
+            yield Reference(name, "not in the archive")
