@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from naht.domain.process import ProcessKey, ProcessOutcome, ProcessState, ScannedProcess
 from naht.hotpatch.verified import VerifiedHotpatch
-from naht.live.engine import RetryPolicy
+from naht.live.engine import Progress, RetryPolicy
 
 
 @dataclass
@@ -45,6 +45,13 @@ class ScriptedEngine:
         wanted = None if pids is None else set(pids)
         return [s for s in self.states if wanted is None or s.key.pid in wanted]
 
-    def scan(self, hotpatch: VerifiedHotpatch | None) -> Sequence[ScannedProcess]:
+    def scan(
+        self,
+        hotpatch: VerifiedHotpatch | None,
+        *,
+        pids: Iterable[int] | None = None,
+        progress: Progress = lambda _done, _total: None,
+    ) -> Sequence[ScannedProcess]:
         assert hotpatch is None or hotpatch.manifest.id
-        return self.scanned
+        wanted = None if pids is None else set(pids)
+        return [p for p in self.scanned if wanted is None or p.key.pid in wanted]

@@ -227,9 +227,11 @@ def test_status_of_a_process_without_hotpatches_says_none(
 
 
 def scanned(pid: int, *, stale: bool, fits: bool, applied: tuple[str, ...] = ()) -> ScannedProcess:
-    loaded = LoadedObject(BuildId("ab" * 20), 0, 0, 4096, f"/lib/lib{pid}.so", "08:01", 3)
+    path = f"/lib/lib{pid}.so"
+    loaded = LoadedObject(BuildId("ab" * 20), 0, 0, 4096, path, "08:01", 3)
     disk = "cd" * 20 if stale else "ab" * 20
-    item = ScannedObject(loaded, disk, stale, fits, applied)
+    active = tuple(h for s in applied for h in state(pid, "active").hotpatches if h.id == s)
+    item = ScannedObject(loaded, disk, stale, fits, applied, path, active)
     return ScannedProcess(ProcessKey(pid, 1), "server", (item,))
 
 
@@ -254,7 +256,8 @@ def test_scan_lists_what_matters(
         assert main(["scan", *words]) == 0
         shown = capsys.readouterr().out
         assert {n for n in range(1, 5) if f"/lib/lib{n}.so" in shown} == pids
-        assert "4 processes read, 1 with stale code" in shown
+        assert "4 processes read" in shown
+        assert "1 process runs old code" in shown
     assert main(["scan", "--hotpatch", str(small_hotpatch.path), "--json"]) == 0
     document = answer(capsys)
     assert len(document["processes"]) == 4

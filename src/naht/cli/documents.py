@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from naht.domain.host import Finding, OldFile
 from naht.domain.process import ProcessOutcome, ProcessState, ScannedProcess
 from naht.hotpatch.manifest import Allowance, Manifest
 
@@ -69,11 +70,39 @@ class StatusDocument(Document, frozen=True, kw_only=True):
     schema: Literal["naht.status/1"] = "naht.status/1"
 
 
+class LibraryProblem(Document, frozen=True, kw_only=True):
+    path: str
+    cause: str
+
+
+class LibraryReference(Document, frozen=True, kw_only=True):
+    directory: str
+    hotpatches: int
+    problems: tuple[LibraryProblem, ...]  # files that are not used
+
+
 class ScanDocument(Document, frozen=True, kw_only=True):
     hotpatch: HotpatchReference | None
     processes: tuple[ScannedProcess, ...]
     exit_code: int
+    library: LibraryReference | None = None
+    findings: tuple[Finding, ...] = ()
+    old_files: tuple[OldFile, ...] = ()
+    elapsed_ns: int = 0
     schema: Literal["naht.scan/1"] = "naht.scan/1"
+
+
+class HealDocument(Document, frozen=True, kw_only=True):
+    library: LibraryReference
+    packages: tuple[str, ...]  # as asked for; empty: all
+    dry_run: bool
+    processes: tuple[ProcessOutcome, ...]  # what was done
+    findings: tuple[Finding, ...]  # what the last look found; with --dry-run, the only one
+    remaining: int  # findings among these whose process still runs old code
+    summary: OperationSummary
+    exit_code: int
+    interrupted: bool = False
+    schema: Literal["naht.heal/1"] = "naht.heal/1"
 
 
 class InspectDocument(Document, frozen=True, kw_only=True):
@@ -115,6 +144,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "revert": RevertDocument,
     "status": StatusDocument,
     "scan": ScanDocument,
+    "heal": HealDocument,
     "inspect": InspectDocument,
     "build": BuildDocument,
     "error": ErrorDocument,

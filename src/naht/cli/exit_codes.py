@@ -67,6 +67,17 @@ def of_outcomes(outcomes: Iterable[ProcessOutcome], *, searched: bool) -> int:
     return next(code for code in _WORST_FIRST if code in codes)
 
 
+def of_healing(outcomes: Iterable[ProcessOutcome], *, remaining: bool, interrupted: bool) -> int:
+    """`remaining`: old code runs that no hotpatch of the library closes. Good is only a host on
+    which nothing of what was looked for runs old code."""
+    if interrupted:
+        return INTERRUPTED
+    code = of_outcomes(outcomes, searched=True)
+    if code == NOTHING_TO_DO:
+        return NOTHING_TO_DO if remaining else GOOD
+    return MIXED if code == GOOD and remaining else code
+
+
 EXPLAINED = """\
 exit codes:
   0  all good                          6  the target process is gone

@@ -25,6 +25,7 @@ COMMANDS = {
     "revert": ("naht.cli.revert", "take a hotpatch out of live processes"),
     "status": ("naht.cli.status", "show which hotpatches are truly in memory"),
     "scan": ("naht.cli.scan", "show which live processes run which code"),
+    "heal": ("naht.cli.heal", "after an upgrade: bring what runs to what is installed"),
 }
 
 

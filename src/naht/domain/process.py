@@ -23,7 +23,7 @@ class ProcessKey(msgspec.Struct, frozen=True):
 class LoadedObject(msgspec.Struct, frozen=True):
     """One ELF object mapped in one process. `bias` is what to add to a link-time address."""
 
-    build_id: BuildId
+    build_id: BuildId  # "" for an object without; no hotpatch can be for it
     bias: int
     start: int
     end: int
@@ -106,6 +106,8 @@ class ScannedObject(msgspec.Struct, frozen=True):
     stale: bool  # the file on disk is another one, or gone: the process runs old code
     fits: bool  # the given hotpatch is for this build-id
     applied: tuple[str, ...]  # ids of hotpatches active on it
+    installed_path: str = ""  # where the file on disk was looked for; "" if it never was a file
+    hotpatches: tuple[HotpatchInProcess, ...] = ()  # whatever their state
 
 
 class ScannedProcess(msgspec.Struct, frozen=True):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from naht.domain.process import ProcessKey, ProcessOutcome, ProcessState, ScannedProcess
 from naht.hotpatch.verified import VerifiedHotpatch
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many processes are done."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -38,4 +41,11 @@ class Engine(Protocol):
     def status(self, pids: Iterable[int] | None) -> Sequence[ProcessState]:
         """What is in memory; all processes that hold a record when `pids` is None."""
 
-    def scan(self, hotpatch: VerifiedHotpatch | None) -> Sequence[ScannedProcess]: ...
+    def scan(
+        self,
+        hotpatch: VerifiedHotpatch | None,
+        *,
+        pids: Iterable[int] | None = None,
+        progress: Progress = lambda _done, _total: None,
+    ) -> Sequence[ScannedProcess]:
+        """What runs, against what is on disk; all processes when `pids` is None."""

@@ -98,17 +98,18 @@ def _guarded(operation: Operation, key: ProcessKey) -> ProcessOutcome:
     try:
         return operation(key)
     except NahtError as error:
-        return _from_error(key, error)
+        return failed_outcome(key, error)
     except Exception as error:  # noqa: BLE001  (a bug of ours; it is reported as one)
         cause = f"naht failed unexpectedly: {type(error).__name__}: {error}"
         next_step = "Run `naht status` on the process, then report this with the text above."
         return ProcessOutcome(key, "", "", "failed", "internal-error", cause, next_step)
 
 
-def _from_error(key: ProcessKey, error: NahtError) -> ProcessOutcome:
+def failed_outcome(key: ProcessKey, error: NahtError, hotpatch: str = "") -> ProcessOutcome:
+    """The outcome of an operation that ended with an error of ours."""
     reason = error.reason if isinstance(error, RefusedError) else ""
     return ProcessOutcome(
-        key, "", "", _outcome_of(error), reason, error.cause, error.next_step
+        key, "", hotpatch, _outcome_of(error), reason, error.cause, error.next_step
     )  # fmt: skip
 
 

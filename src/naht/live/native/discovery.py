@@ -66,7 +66,7 @@ def find_instances(memory: TargetMemory, maps: Sequence[Mapping]) -> tuple[Insta
     found: list[Instance] = []
     for elf, mapping in find_elves(memory, maps):
         if elf.build_id is not None:
-            found.append(Instance(_describe(elf, elf.build_id, mapping), elf, mapping.path))
+            found.append(Instance(describe(elf, elf.build_id, mapping), elf, mapping.path))
     return tuple(found)
 
 
@@ -119,7 +119,7 @@ def _same_file(one: Mapping, other: Mapping) -> bool:
     return one.inode == other.inode and one.device == other.device
 
 
-def _describe(elf: LoadedElf, build_id: BuildId, mapping: Mapping) -> LoadedObject:
+def describe(elf: LoadedElf, build_id: BuildId, mapping: Mapping) -> LoadedObject:
     return LoadedObject(
         build_id=build_id,
         bias=elf.bias,

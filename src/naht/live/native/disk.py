@@ -1,8 +1,8 @@
 """The build-id of the file that is now at a path, in the file system that a process sees.
 
 Owns the way there: through /proc/PID/root, so that containers and chroots are reached, with
-symbolic links followed inside that root and never out of it. What is no regular file is not
-opened for reading. Everything read is bounded.
+symbolic links followed below the top of that file system and never out of it. What is no regular
+file is not opened for reading. Everything read is bounded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class DiskView(msgspec.Struct, frozen=True):
-    """From where to follow a process's paths. `root` is its root as the kernel names it."""
+    """From where to follow a process's paths as the kernel shows them to us: `base` is the top of
+    the mounts that it sees. `root` is its own root, below that, as the kernel names it."""
 
     base: str
     namespace: str
@@ -42,30 +43,44 @@ class DiskView(msgspec.Struct, frozen=True):
             raise procfs.as_target_error(pid, error) from error
         namespace = procfs.mount_namespace(pid)
         if namespace == procfs.mount_namespace(os.getpid()):
-            return cls("/proc/self/root", namespace, "/")  # such paths are shown from our root
-        return cls(f"/proc/{pid}/root", namespace, root)
+            return cls("/proc/self/root", namespace, root)  # such paths are shown from our root
+        # A daemon in a container may have gone into a chroot after it was loaded; for us, unlike
+        # for it, ".." leads out of there, up to the container's own top.
+        depth = len([name for name in root.split("/") if name])
+        return cls(f"/proc/{pid}/root" + "/.." * depth, namespace, root)
 
-    def inside(self, path: str) -> str:
-        """The path below the process's root; the kernel shows it from above a chroot."""
-        prefix = self.root.rstrip("/")
-        return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
+
+def is_file(view: DiskView, path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(resolve_below(view.base, path)).st_mode)
+    except OSError:
+        return False
 
 
 def disk_build_id(view: DiskView, path: str) -> BuildId | None:
     """None when there is no such file, or it is no ELF object with a build-id."""
     try:
-        descriptor = os.open(_resolve(view.base, view.inside(path)), _OPEN_FLAGS)
+        descriptor = open_below(view.base, path)
     except OSError:
         return None
     try:
-        return _read_build_id(descriptor) if _is_regular(descriptor) else None
+        return _read_build_id(descriptor)
     except (OSError, HostileInputError):
         return None
     finally:
         os.close(descriptor)
 
 
-def _resolve(base: str, path: str) -> str:
+def open_below(base: str, path: str) -> int:
+    """A descriptor of a regular file. Raises OSError for anything else."""
+    descriptor = os.open(resolve_below(base, path), _OPEN_FLAGS)
+    if not _is_regular(descriptor):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    return descriptor
+
+
+def resolve_below(base: str, path: str) -> str:
     """The path with its symbolic links followed below `base`: the kernel would follow an absolute
     one from our own root."""
     # maps writes a newline in a name as \\012.

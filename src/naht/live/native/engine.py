@@ -31,7 +31,7 @@ from naht.errors import (
 )
 from naht.hotpatch.manifest import Consistency
 from naht.hotpatch.verified import VerifiedHotpatch
-from naht.live.engine import RetryPolicy
+from naht.live.engine import Progress, RetryPolicy
 from naht.live.native import discovery, preflight, procfs, target_facts, threads
 from naht.live.native import record as records
 from naht.live.native.apply import Applied, Prepared, apply_to_object, prepare_hotpatch
@@ -124,11 +124,17 @@ class NativeEngine:
 
         return status.read_states(pids)
 
-    def scan(self, hotpatch: VerifiedHotpatch | None) -> Sequence[ScannedProcess]:
+    def scan(
+        self,
+        hotpatch: VerifiedHotpatch | None,
+        *,
+        pids: Iterable[int] | None = None,
+        progress: Progress = lambda _done, _total: None,
+    ) -> Sequence[ScannedProcess]:
         from naht.live.native import scan  # noqa: PLC0415
 
         wanted = self._prepare(hotpatch).image.target.build_id if hotpatch else ""
-        return scan.scan_processes(wanted)
+        return scan.scan_processes(wanted, pids, progress)
 
 
 def _run(

@@ -1,36 +1,65 @@
 """Which live processes run which objects, which of these are stale against the file on disk, and
 which a given hotpatch fits.
 
-Owns the comparison. An object is stale when the file now at its path, as the process itself sees
-its file system, has another build-id or is gone. What never was a file (a memfd) is never stale.
-Changes nothing.
+Owns the comparison. An object is stale when the file that took its place, as the process itself
+sees its file system, has another build-id or is gone. What took its place is the file now at its
+path or, when a new version changed that name, the one that the loader would find by the SONAME.
+An object without a build-id is stale when its file was unlinked. What never was a file (a memfd)
+is never stale. Changes nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from naht.domain.process import HotpatchInProcess, ProcessKey, ScannedObject, ScannedProcess
-from naht.errors import NahtError, TargetGoneError
+import msgspec
+
+from naht.domain.build_id import BuildId
+from naht.domain.process import (
+    HotpatchInProcess,
+    LoadedObject,
+    ProcessKey,
+    ScannedObject,
+    ScannedProcess,
+)
+from naht.errors import HostileInputError, NahtError, TargetGoneError
+from naht.live.engine import Progress
 from naht.live.native import procfs, recorded, status
-from naht.live.native.discovery import Instance, find_instances
-from naht.live.native.disk import DiskView, disk_build_id
+from naht.live.native.discovery import describe, find_elves
+from naht.live.native.disk import DiskView, disk_build_id, is_file
+from naht.live.native.dynamic import DynamicObject
+from naht.live.native.loaded_elf import LoadedElf
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
 
-_DELETED = " (deleted)"
+DELETED = " (deleted)"
 _NEVER_ON_DISK = ("/memfd:", "/dev/zero", "/SYSV", "/anon_hugepage", "anon_inode:")
 
 
-def scan_processes(build_id: str = "") -> tuple[ScannedProcess, ...]:
+class OnDisk(msgspec.Struct, frozen=True):
+    """The file that took an object's place, or where it would be."""
+
+    path: str
+    build_id: str  # "" when there is no file, or it has none
+    exists: bool
+
+
+def scan_processes(
+    build_id: str = "",
+    pids: Iterable[int] | None = None,
+    progress: Progress = lambda _done, _total: None,
+) -> tuple[ScannedProcess, ...]:
     """Every process with its objects. `build_id`: of the hotpatch whose fit is asked; "" if none.
 
     A process that may not be read is listed with the reason; kernel threads are not processes.
     """
     scanner = Scanner(build_id)
-    own = os.getpid()
-    found = [scanner.scan(pid) for pid in sorted(procfs.list_pids()) if pid != own]
+    chosen = sorted((set(procfs.list_pids()) if pids is None else set(pids)) - {os.getpid()})
+    found = []
+    for done, pid in enumerate(chosen):
+        progress(done, len(chosen))
+        found.append(scanner.scan(pid))
     return tuple(process for process in found if process is not None)
 
 
@@ -39,7 +68,7 @@ class Scanner:
 
     def __init__(self, build_id: str) -> None:
         self.build_id = build_id
-        self._disk: dict[tuple[str, str, str], str] = {}
+        self._disk: dict[tuple[str, str], OnDisk] = {}
 
     def scan(self, pid: int) -> ScannedProcess | None:
         """None for what is gone or has no memory of its own."""
@@ -61,49 +90,76 @@ class Scanner:
     def _objects(self, memory: TargetMemory) -> tuple[ScannedObject, ...]:
         maps = procfs.read_maps(memory.pid)
         view = DiskView.of(memory.pid)
-        hotpatches, biases = _hotpatches(memory, maps)
+        hotpatches = _hotpatches(memory, maps)
         return tuple(
-            self._judge(view, instance, hotpatches, biases)
-            for instance in find_instances(memory, maps)
+            self._judge(memory, view, elf, mapping, hotpatches)
+            for elf, mapping in find_elves(memory, maps)
+            if not mapping.path.startswith("[")  # the kernel's own
         )
 
     def _judge(
-        self, view: DiskView, instance: Instance, hotpatches: Sequence[HotpatchInProcess],
-        biases: dict[int, int],
+        self, memory: TargetMemory, view: DiskView, elf: LoadedElf, mapping: Mapping,
+        hotpatches: Sequence[tuple[int, HotpatchInProcess]],
     ) -> ScannedObject:  # fmt: skip
-        loaded = instance.object
-        on_disk = self._on_disk(view, instance.path)
+        loaded = describe(elf, elf.build_id or BuildId(""), mapping)
+        place = self._place(memory, view, elf, mapping.path)
+        own = tuple(h for bias, h in hotpatches if _is_of(h, bias, loaded))
         return ScannedObject(
             object=loaded,
-            disk_build_id=on_disk or "",
-            stale=on_disk is not None and on_disk != loaded.build_id,
+            disk_build_id=place.build_id if place else "",
+            stale=place is not None and _is_stale(loaded, mapping.path, place),
             fits=bool(self.build_id) and loaded.build_id == self.build_id,
-            applied=status.active_ids(hotpatches, biases, loaded),
+            applied=tuple(h.id for h in own if h.state == "active"),
+            installed_path=procfs.printable(os.fsencode(place.path)) if place else "",
+            hotpatches=own,
         )
 
-    def _on_disk(self, view: DiskView, path: str) -> str | None:
-        """The build-id of the file at the path, "" when it is gone or has none, None when the
-        question makes no sense."""
+    def _place(
+        self, memory: TargetMemory, view: DiskView, elf: LoadedElf, path: str
+    ) -> OnDisk | None:
+        """None when the question makes no sense."""
         if path.startswith(_NEVER_ON_DISK):
             return None
-        cached = (view.namespace, view.root, path)
+        cached = (view.namespace, path)
         if cached not in self._disk:
-            self._disk[cached] = _read_disk(view, path)
+            self._disk[cached] = _find_place(memory, view, elf, path)
         return self._disk[cached]
 
 
-def _read_disk(view: DiskView, path: str) -> str:
-    found = disk_build_id(view, path)
+def _find_place(memory: TargetMemory, view: DiskView, elf: LoadedElf, path: str) -> OnDisk:
     # The kernel's mark for an unlinked file; a file may also really be called so.
-    if found is None and path.endswith(_DELETED):
-        found = disk_build_id(view, path.removesuffix(_DELETED))
-    return found or ""
+    plain = path.removesuffix(DELETED)
+    for candidate in dict.fromkeys((path, plain, _by_soname(memory, elf, plain))):
+        if candidate and is_file(view, candidate):
+            return OnDisk(candidate, disk_build_id(view, candidate) or "", True)
+    return OnDisk(plain, "", False)
+
+
+def _by_soname(memory: TargetMemory, elf: LoadedElf, path: str) -> str:
+    """Where the loader would look today: new versions may change the name behind the SONAME."""
+    try:
+        name = DynamicObject(memory, elf).soname.decode("ascii")
+    except (HostileInputError, UnicodeDecodeError):
+        return ""
+    return path.rpartition("/")[0] + "/" + name if name and "/" not in name else ""
+
+
+def _is_stale(loaded: LoadedObject, path: str, place: OnDisk) -> bool:
+    if loaded.build_id:
+        return place.build_id != loaded.build_id
+    return not place.exists or place.path != path
+
+
+def _is_of(hotpatch: HotpatchInProcess, bias: int, loaded: LoadedObject) -> bool:
+    return hotpatch.build_id == loaded.build_id and bias == loaded.bias
 
 
 def _hotpatches(
     memory: TargetMemory, maps: Sequence[Mapping]
-) -> tuple[tuple[HotpatchInProcess, ...], dict[int, int]]:
+) -> tuple[tuple[int, HotpatchInProcess], ...]:
+    """What the process's records truly come to, each with its object's bias."""
     if not recorded.record_mappings(maps):
-        return (), {}
+        return ()
     biases = {r.address: r.payload.bias for r in recorded.read_records(memory, maps)}
-    return status.read_hotpatches(memory), biases
+    found = status.read_hotpatches(memory)
+    return tuple((biases[h.record_address], h) for h in found if h.record_address in biases)

@@ -247,16 +247,3 @@ def _nameless(mapping: Mapping, state: HotpatchState, detail: str) -> HotpatchIn
         id="", state=state, detail=detail, digest="", level=0, build_id="", object_path="",
         advisories=(), functions=(), record_address=mapping.start, memory_bytes=mapping.size,
     )  # fmt: skip
-
-
-def active_ids(
-    hotpatches: Sequence[HotpatchInProcess], biases: dict[int, int], loaded: LoadedObject
-) -> tuple[str, ...]:
-    """The ids active on one instance; `biases` maps record addresses to object biases."""
-    return tuple(
-        h.id
-        for h in hotpatches
-        if h.state == "active"
-        and h.build_id == loaded.build_id
-        and biases.get(h.record_address) == loaded.bias
-    )

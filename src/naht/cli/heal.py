@@ -1,0 +1,205 @@
+"""`naht heal`: brings what runs to what is installed, after an upgrade."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+
+from naht.cli import apt_hook, exit_codes
+from naht.cli.documents import HealDocument, OperationSummary
+from naht.cli.findings import print_findings, print_reasons, runs_old_code
+from naht.cli.library_argument import (
+    add_library_argument,
+    load_from_library,
+    open_library,
+    refer_to_library,
+    require_vouching,
+)
+from naht.cli.operation import (
+    Progress,
+    add_json_argument,
+    make_engine,
+    parse_count,
+    retry_policy,
+    stop_on_signal,
+    summarise,
+    summary_line,
+)
+from naht.cli.output import print_document
+from naht.cli.terminal import clean, paint, write
+from naht.cli.units import count
+from naht.domain.host import Finding
+from naht.domain.process import GOOD_OUTCOMES, ProcessOutcome
+from naht.errors import UsageError
+from naht.hotpatch.library import Library
+from naht.live.engine import RetryPolicy
+from naht.live.host.healing import Healer
+from naht.live.host.survey import Surveyor
+
+DESCRIPTION = """\
+An upgrade changes the disk and leaves processes on the old code. This brings every process that
+runs old code of an upgraded package to the code of the version that is installed: with the hotpatch
+of the library that says so, or it says why not. It never restarts anything, and it never brings a
+process beyond what is installed, because a restart would undo that.
+
+May be run at any time, again and again: what is healed is left alone."""
+
+EXAMPLES = """\
+  naht heal --dry-run --unsigned-dev       what would happen
+  naht heal --unsigned-dev                 every process, every package
+  naht heal --unsigned-dev libexpat1 nginx old code of these packages only
+  naht heal --install-apt-hook --unsigned-dev
+                                           from now on after every apt run"""
+
+
+class Healed:
+    """What it came to."""
+
+    def __init__(
+        self, outcomes: Sequence[ProcessOutcome], findings: Sequence[Finding],
+        summary: OperationSummary, *, dry_run: bool, interrupted: bool,
+    ) -> None:  # fmt: skip
+        self.outcomes = tuple(outcomes)
+        self.findings = tuple(findings)
+        self.summary = summary
+        self.interrupted = interrupted
+        self.remaining = remaining(self.findings, self.outcomes, dry_run=dry_run)
+        self.exit_code = exit_codes.of_healing(
+            outcomes, remaining=bool(self.remaining), interrupted=interrupted
+        )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "packages", nargs="*", metavar="PACKAGE",
+        help="binary or source packages (default: all)",
+    )  # fmt: skip
+    add_library_argument(parser)
+    parser.add_argument("--dry-run", action="store_true", help="plan and check, but write nothing")
+    parser.add_argument(
+        "--beyond", action="store_true",
+        help="also hotpatches that bring a process beyond what is installed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unsigned-dev", action="store_true",
+        help="development only: run code that nobody vouches for",
+    )  # fmt: skip
+    parser.add_argument(
+        "--attempts", type=parse_count, default=RetryPolicy().attempts, metavar="N",
+        help="how often to look for a quiet moment before saying busy (default %(default)s)",
+    )  # fmt: skip
+    hook = parser.add_mutually_exclusive_group()
+    hook.add_argument(
+        "--install-apt-hook", action="store_true",
+        help=f"run it after every apt run, with the options given here ({apt_hook.PATH})",
+    )  # fmt: skip
+    hook.add_argument("--remove-apt-hook", action="store_true", help="no longer do that")
+    add_json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.install_apt_hook or arguments.remove_apt_hook:
+        return apt_hook.change(arguments)
+    library = open_library(arguments.hotpatches)
+    require_vouching(library, unsigned_dev=arguments.unsigned_dev)
+    healed = heal(arguments, library)
+    if arguments.json:
+        print_document(document(arguments, library, healed))
+    else:
+        print_healed(healed, dry_run=arguments.dry_run)
+    return healed.exit_code
+
+
+def heal(arguments: argparse.Namespace, library: Library) -> Healed:
+    started = time.monotonic_ns()
+    surveyor = Surveyor(make_engine(), library, beyond=arguments.beyond)
+    first = surveyor.survey()
+    wanted = chooser(surveyor, arguments.packages)
+    healer = Healer(
+        surveyor, load_from_library, wanted, retry_policy(arguments), dry_run=arguments.dry_run
+    )
+    outcomes: list[ProcessOutcome] = []
+    progress = Progress(silent=arguments.json)
+    with stop_on_signal() as stop:
+        for outcome in healer.run(first, stop):
+            outcomes.append(outcome)
+            progress.show(outcomes)
+    progress.close()
+    return Healed(
+        outcomes,
+        healer.findings,
+        summarise(outcomes, time.monotonic_ns() - started),
+        dry_run=arguments.dry_run,
+        interrupted=stop.is_set(),
+    )
+
+
+def chooser(surveyor: Surveyor, packages: Sequence[str]) -> Callable[[Finding], bool]:
+    """Which findings are meant. Raises UsageError for a package that is nowhere."""
+    chosen = frozenset(packages)
+    if unknown := sorted(chosen - surveyor.packages.names()):
+        raise UsageError(
+            f"There is no package {unknown[0]!r} here.", "`dpkg --list` shows those there are."
+        )
+
+    def is_meant(finding: Finding) -> bool:
+        if finding.package is None:
+            return not chosen and bool(finding.hotpatch or finding.active)
+        return not chosen or not chosen.isdisjoint((finding.package.name, finding.package.source))
+
+    return is_meant
+
+
+def remaining(
+    findings: Sequence[Finding], outcomes: Sequence[ProcessOutcome], *, dry_run: bool
+) -> tuple[Finding, ...]:
+    """What still runs old code although nothing went wrong there: outcomes that are not good speak
+    for themselves, and so do all of a dry run."""
+    told = {(o.key, o.hotpatch) for o in outcomes if dry_run or o.outcome not in GOOD_OUTCOMES}
+    return tuple(f for f in findings if runs_old_code(f) and (f.key, f.hotpatch) not in told)
+
+
+def document(arguments: argparse.Namespace, library: Library, healed: Healed) -> HealDocument:
+    return HealDocument(
+        library=refer_to_library(library),
+        packages=tuple(arguments.packages),
+        dry_run=arguments.dry_run,
+        processes=healed.outcomes,
+        findings=healed.findings,
+        remaining=len(healed.remaining),
+        summary=healed.summary,
+        exit_code=healed.exit_code,
+        interrupted=healed.interrupted,
+    )
+
+
+def print_healed(healed: Healed, *, dry_run: bool) -> None:
+    if healed.interrupted:
+        write(paint("interrupted: what had begun was finished, the rest was left alone", "warn"))
+    left = healed.remaining
+    notable = [*left, *(f for f in healed.findings if f.state in ("ahead", "exposed"))]
+    print_findings(notable, all_pids=False)
+    print_reasons(notable)
+    if healed.outcomes:
+        write(summary_line(healed.summary))
+    write(verdict(healed, dry_run=dry_run))
+
+
+def verdict(healed: Healed, *, dry_run: bool) -> str:
+    """The one line that matters to whoever reads only one."""
+    old = {f.key for f in healed.findings if runs_old_code(f)}
+    if healed.interrupted:
+        return paint("Not everything was looked at.", "warn")
+    if old and not dry_run:
+        names = sorted({f.package.name for f in healed.findings if runs_old_code(f) and f.package})
+        of = f" of {clean(', '.join(names[:5]))}" if names else ""
+        many = len(old) > 1
+        runs = "processes still run" if many else "process still runs"
+        return paint(f"{len(old)} {runs} old code{of}.", "bad")
+    if not healed.findings:
+        return paint("Nothing to heal: no process runs old code of a package.", "good")
+    if dry_run:
+        tried = count(len(healed.outcomes), "hotpatch would", "hotpatches would")
+        return f"{tried} be applied; {len(healed.remaining)} findings have none."
+    return paint("No process runs old code of a package any more.", "good")

@@ -1,0 +1,65 @@
+"""`--hotpatches`: opens the library that `scan` and `heal` choose from, and says what in it is not
+usable. Who vouches for a hotpatch of it is said as loudly as for a single file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from naht.cli.documents import LibraryProblem, LibraryReference
+from naht.cli.terminal import clean, warn
+from naht.errors import UsageError
+from naht.hotpatch.library import Library, Listed, load_listed, read_library
+from naht.hotpatch.verified import VerifiedHotpatch, accept_unsigned
+
+DEFAULT = Path("/var/lib/naht/hotpatches")
+MAX_WARNINGS = 5
+
+
+def add_library_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hotpatches", type=Path, metavar="DIR",
+        help=f"the library: a directory of .naht files (default {DEFAULT})",
+    )  # fmt: skip
+
+
+def open_library(chosen: Path | None) -> Library:
+    """An empty one where the default directory is missing; a chosen one must be there."""
+    directory = chosen or DEFAULT
+    if chosen is None and not directory.is_dir():
+        return Library(directory)
+    library = read_library(directory)
+    for problem in library.problems[:MAX_WARNINGS]:
+        warn(f"{clean(problem.path)} is not used: {clean(problem.cause)}")
+    if left := library.problems[MAX_WARNINGS:]:
+        warn(f"{len(left)} more files of the library are not used.")
+    return library
+
+
+def refer_to_library(library: Library) -> LibraryReference:
+    return LibraryReference(
+        directory=str(library.directory),
+        hotpatches=len(library.hotpatches),
+        problems=tuple(LibraryProblem(path=p.path, cause=p.cause) for p in library.problems),
+    )
+
+
+def require_vouching(library: Library, *, unsigned_dev: bool) -> None:
+    if not library.hotpatches:
+        return  # nothing of it will run
+    if not unsigned_dev:
+        raise UsageError(
+            f"The hotpatches in {library.directory} do not come from a signed repository: nobody "
+            "vouches for them.",
+            "For development, add --unsigned-dev. On hosts that matter, wait for a signed release.",
+        )
+    warn(
+        f"--unsigned-dev: nobody vouches for {clean(str(library.directory))}; the code of its "
+        "hotpatches will run as it is."
+    )
+
+
+def load_from_library(listed: Listed) -> VerifiedHotpatch:
+    """For `heal` after `require_vouching`, and for `scan`, which runs nothing of it."""
+    return accept_unsigned(load_listed(listed))

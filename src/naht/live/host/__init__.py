@@ -1,0 +1,1 @@
+"""What a host runs, against what its packages put on disk. Speaks to engines by protocol."""
