@@ -18,6 +18,7 @@ _SOURCES_INSIDE = "/corpus/source"
 _FLAGS = ("-O1", "-g", "-Wall")
 _COMMANDS = (
     ("init", ("init.c",)),
+    ("stopped", ("stopped.c",)),
     ("hold.so", ("-shared", "-fPIC", "hold.c", "-ldl")),
     ("driver.o", ("-c", "-fPIC", "driver.c")),
     ("loader", ("-DDRIVER_LOADS", "driver.c", "-ldl", "-lpthread")),

@@ -66,9 +66,11 @@ class Naht:
         self, before: Snapshot, pid: int, check: Check, *, quiet: bool, kept: bool = False
     ) -> None:
         now = Snapshot.of(pid, self.build_id)
-        for difference in before.differences(now, quiet=quiet):
-            if not (kept and "still mapped" in difference):
-                check.problems.append(f"after revert: {difference}")
+        differences = [
+            d for d in before.differences(now, quiet=quiet) if not (kept and "still mapped" in d)
+        ]
+        check.reverted = not differences
+        check.problems += [f"after revert: {difference}" for difference in differences]
 
     @staticmethod
     def _measure(answers: Sequence[dict[str, Any]], check: Check) -> None:

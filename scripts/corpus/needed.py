@@ -1,4 +1,5 @@
-"""Which programs of a directory of unpacked packages are linked against a library. Reads only."""
+"""What ELF files say of themselves: which programs of a directory are linked against a library, and
+what kind of object a file is. Reads only."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from pathlib import Path
 from naht.elf import constants as c
 from naht.elf.file import ElfFile, read_string
 from naht.errors import HostileInputError
+from scripts.corpus.target import ObjectKind
 
 _FOLDERS = ("usr/bin", "usr/sbin", "usr/lib", "usr/libexec", "usr/games")
 _MOST = 64 << 20
+_DT_SONAME, _DT_FLAGS_1, _DF_1_PIE = 14, 0x6FFFFFFB, 0x08000000
 
 
 def users_of(library: str, packages: Path) -> list[str]:
@@ -54,18 +57,39 @@ def needed_libraries(file: Path) -> tuple[str, ...] | None:
         elf = ElfFile(file.read_bytes())
         if not any(s.type == c.PT_INTERP for s in elf.segments):
             return None
-        return tuple(_needed(elf))
+        return tuple(dynamic_strings(elf, c.DT_NEEDED))
     except HostileInputError:
         return None
 
 
-def _needed(elf: ElfFile) -> Iterator[str]:
-    dynamic = elf.section_by_name.get(".dynamic")
+def dynamic_strings(elf: ElfFile, wanted: int) -> Iterator[str]:
     strings = elf.section_by_name.get(".dynstr")
-    if not dynamic or not strings:
-        return
-    table, names = elf.section_bytes(dynamic), elf.section_bytes(strings)
+    names = elf.section_bytes(strings) if strings else b""
+    for tag, value in _dynamic_numbers(elf):
+        if tag == wanted:
+            yield read_string(names, value)
+
+
+def object_kind(file: Path) -> ObjectKind:
+    """A library that can also be run (it has an interpreter) is a library."""
+    elf = ElfFile(file.read_bytes())
+    kinds = {segment.type for segment in elf.segments}
+    if c.PT_INTERP in kinds and not any(dynamic_strings(elf, _DT_SONAME)):
+        return "program"
+    is_static = elf.type == c.ET_EXEC or c.PT_DYNAMIC not in kinds or _is_static_pie(elf)
+    return "static program" if c.PT_INTERP not in kinds and is_static else "library"
+
+
+def _is_static_pie(elf: ElfFile) -> bool:
+    flags = [value for tag, value in _dynamic_numbers(elf) if tag == _DT_FLAGS_1]
+    return any(value & _DF_1_PIE for value in flags)
+
+
+def _dynamic_numbers(elf: ElfFile) -> Iterator[tuple[int, int]]:
+    dynamic = elf.section_by_name.get(".dynamic")
+    table = elf.section_bytes(dynamic) if dynamic else b""
     for at in range(0, len(table) - 15, 16):
-        tag = int.from_bytes(table[at : at + 8], "little")
-        if tag == c.DT_NEEDED:
-            yield read_string(names, int.from_bytes(table[at + 8 : at + 16], "little"))
+        yield (
+            int.from_bytes(table[at : at + 8], "little"),
+            int.from_bytes(table[at + 8 : at + 16], "little"),
+        )

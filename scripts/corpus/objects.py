@@ -10,19 +10,17 @@ from pathlib import Path, PurePosixPath
 
 from naht.build.debian.change import ChangeResult
 from naht.build.debian.change_job import ObjectChange
-from naht.elf import constants as c
-from naht.elf.file import ElfFile
 from naht.errors import NahtError
 from scripts.corpus.daemon_check import check_daemon
 from scripts.corpus.driver_check import check_driver, check_loaded
 from scripts.corpus.held import HOLD
 from scripts.corpus.live_root import Ingredients, LiveRoot, live_root
 from scripts.corpus.naht_cli import Naht
-from scripts.corpus.needed import users_of
+from scripts.corpus.needed import object_kind, users_of
 from scripts.corpus.package_data import PackageData, Run, proves
 from scripts.corpus.program_check import check_program
 from scripts.corpus.results import Check, ObjectResult, Refusal
-from scripts.corpus.target import Target
+from scripts.corpus.target import ObjectKind, Target
 
 _PLAIN_ARGUMENTS: tuple[tuple[str, ...], ...] = (("--version",), ("--help",), ())
 _MOST_TOOLS = 2  # of a library, without data
@@ -46,7 +44,7 @@ class LivePart:
                 result = _facts(self.change, thing)
                 results.append(result)
                 if thing.hotpatch and thing.shipped_as:
-                    if number >= MOST_ALIKE and not self._is_library(thing):
+                    if number >= MOST_ALIKE and self._kind(thing) != "library":
                         result.unchecked = f"{MOST_ALIKE} other objects of the case were run"
                         continue
                     result.checks += self._check(thing, old, new)
@@ -73,26 +71,24 @@ class LivePart:
             for path in places(o)
         }
 
-    def _is_library(self, thing: ObjectChange) -> bool:
-        return not is_program(self.change.path(thing.running_file))
+    def _kind(self, thing: ObjectChange) -> ObjectKind:
+        return object_kind(self.change.path(thing.running_file))
 
     def _check(self, thing: ObjectChange, old: LiveRoot, new: LiveRoot) -> list[Check]:
         assert thing.hotpatch
         path = places(thing)[0]
         naht = Naht(self.change.path(thing.hotpatch), thing.build_id)
+        kind = self._kind(thing)
         target = Target(
-            PurePosixPath(path).name, path, naht, old, new, self.data, self.patch, self.compiled
-        )
+            PurePosixPath(path).name, kind, path, naht, old, new, self.data, self.patch,
+            self.compiled,
+        )  # fmt: skip
         try:
-            if self._is_library(thing):
-                found = list(self._library_checks(target))
-            else:
-                found = list(self._program_checks(target))
+            if kind == "library":
+                return [*self._library_checks(target)]
+            return [*self._program_checks(target)]
         except NahtError as error:
-            found = [Check("program", target.name, "failed", [f"{error.cause} {error.next_step}"])]
-        return found + [
-            c for d in self.data.daemons if (c := check_daemon(target, d)).outcome != "unused"
-        ]
+            return [Check("program", target.name, "failed", [f"{error.cause} {error.next_step}"])]
 
     def _library_checks(self, target: Target) -> Iterator[Check]:
         drivers = [d for d in self.data.drivers if d.is_for(target.name, self.patch)]
@@ -114,8 +110,10 @@ class LivePart:
         runs = [*self._given_runs(target.path)]
         if not any(not run.proves for run in runs):
             runs += [Run(target.path, arguments) for arguments in _PLAIN_ARGUMENTS]
-        for run in runs:
-            yield check_program(target, run)
+        checks = [check_program(target, run) for run in runs]
+        yield from checks
+        if not any(check.reverted for check in checks):
+            yield check_program(target, runs[-1], early=True)
         for daemon in self.data.daemons:
             if daemon.program == target.path:
                 yield check_daemon(target, daemon)
@@ -147,11 +145,6 @@ class LivePart:
 def places(thing: ObjectChange) -> list[str]:
     """Where the file is installed."""
     return [name.partition(":")[2] for name in thing.shipped_as]
-
-
-def is_program(file: Path) -> bool:
-    elf = ElfFile(file.read_bytes())
-    return elf.type == c.ET_EXEC or any(s.type == c.PT_INTERP for s in elf.segments)
 
 
 def _facts(change: ChangeResult, thing: ObjectChange) -> ObjectResult:

@@ -46,6 +46,7 @@ class Check(msgspec.Struct):
     name: str
     outcome: CheckOutcome = "live"
     problems: list[str] = msgspec.field(default_factory=list)
+    reverted: bool = False  # and found as before, byte for byte
     refusal: Refusal | None = None
     proof: Proof | None = None
     notes: list[str] = msgspec.field(default_factory=list)

@@ -91,6 +91,8 @@ def _of_object(thing: ObjectResult, notes: list[Note]) -> list[Verdict]:
         if thing.unchecked:
             return []  # said in the report; the others of its kind were checked
         return [Verdict("failed", thing.name, "live", "no process had the object mapped")]
+    if not found and not any(c.reverted for c in thing.checks):
+        return [Verdict("failed", thing.name, "live", "no process of it was reverted")]
     return found or [Verdict("live", thing.name)]
 
 
