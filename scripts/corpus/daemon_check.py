@@ -35,7 +35,7 @@ def check_daemon(target: Target, daemon: Daemon) -> Check:
     began = time.monotonic()
     wanted = tuple(p for p in daemon.proofs if proves(p.proves, target.patch))
     try:
-        with _serving(target, target.old, daemon) as served:
+        with serving(target, target.old, daemon) as served:
             observed = _patch_under_load(target, served, wanted, check)
         if wanted and check.outcome == "live" and not check.problems:
             _prove(target, daemon, wanted[0], observed, check)
@@ -48,7 +48,7 @@ def check_daemon(target: Target, daemon: Daemon) -> Check:
 
 
 @dataclass(frozen=True)
-class _Served:
+class Served:
     root: LiveRoot
     client: Sequence[str]
     environment: Mapping[str, str]
@@ -93,7 +93,7 @@ class _Served:
 
 
 @contextmanager
-def _serving(target: Target, root: LiveRoot, daemon: Daemon) -> Iterator[_Served]:
+def serving(target: Target, root: LiveRoot, daemon: Daemon) -> Iterator[Served]:
     prepare(root, daemon.prepare)
     data = target.data.directory
     assert data is not None
@@ -101,7 +101,7 @@ def _serving(target: Target, root: LiveRoot, daemon: Daemon) -> Iterator[_Served
     environment = {
         **os.environ, "NAHT_CORPUS_DATA": str(data), "NAHT_CORPUS_SCRATCH": str(root.scratch),
     }  # fmt: skip
-    served = _Served(root, [*enter, sys.executable, str(data / daemon.client)], environment)
+    served = Served(root, [*enter, sys.executable, str(data / daemon.client)], environment)
     with Captured(root.outside) as files:
         process = root.start(
             [f"/{daemon.program}", *daemon.arguments], stdout=files.output, stderr=files.errors,
@@ -115,7 +115,7 @@ def _serving(target: Target, root: LiveRoot, daemon: Daemon) -> Iterator[_Served
 
 
 def _wait_until_ready(
-    served: _Served, process: subprocess.Popen[bytes], files: Captured, daemon: Daemon
+    served: Served, process: subprocess.Popen[bytes], files: Captured, daemon: Daemon
 ) -> None:
     ready = wait_until(
         lambda: process.poll() is not None or served.ask("ready")[0] == 0, daemon.seconds_to_start
@@ -128,7 +128,7 @@ def _wait_until_ready(
 
 
 def _patch_under_load(
-    target: Target, served: _Served, wanted: Sequence[ProofOfDaemon], check: Check
+    target: Target, served: Served, wanted: Sequence[ProofOfDaemon], check: Check
 ) -> list[str]:
     """What the first proof showed: old, patched, reverted."""
     naht = target.naht
@@ -182,7 +182,7 @@ def _judge_load(answer: Mapping[str, Any], check: Check) -> None:
 def _prove(
     target: Target, daemon: Daemon, proof: ProofOfDaemon, observed: Sequence[str], check: Check
 ) -> None:
-    with _serving(target, target.new, daemon) as served:
+    with serving(target, target.new, daemon) as served:
         new = served.observe(proof)
     name = " ".join([daemon.name, *proof.arguments])
     old, patched, reverted, *_ = *observed, "", "", ""

@@ -39,7 +39,7 @@ class LivePart:
 
     def check_all(self) -> list[ObjectResult]:
         results = []
-        with self._roots() as (old, new):
+        with self.roots() as (old, new):
             for number, thing in enumerate(self.change.objects):
                 result = _facts(self.change, thing)
                 results.append(result)
@@ -51,7 +51,7 @@ class LivePart:
         return results
 
     @contextmanager
-    def _roots(self) -> Iterator[tuple[LiveRoot, LiveRoot]]:
+    def roots(self) -> Iterator[tuple[LiveRoot, LiveRoot]]:
         """All objects of a case are old in the one and new in the other. Neither is started when
         there is nothing to run."""
         with ExitStack() as stack:

@@ -88,24 +88,33 @@ class Worker:
         return " Log: " + " / ".join(lines[-4:])[-800:]
 
     def _run(self) -> None:
-        request, stage = self.request, self.clock.stage
-        cache = Cache(Path(request.cache))
-        shop = Workshop(cache, request.suite, request.entries, request.jobs)
-        with stage("ready"):
-            ready = shop.ready(self.case, _say)
-        self.result.seconds.update(ready.seconds)
-        if request.only_build:
+        ready = self._ready()
+        if self.request.only_build:
             return
-        with stage("trees"):
-            pair = state_before(ready.source, [self.case.patch], self.scratch / "trees")
-        self.result.how = pair.how
-        with stage("change"):
-            change = self._change(ready, pair)
-        with stage("live"):
-            self.result.objects = self._live_part(cache, ready, change).check_all()
-        if not request.keep:
+        part = self.live_part(ready)
+        with self.clock.stage("live"):
+            self.result.objects = part.check_all()
+        if not self.request.keep:
             shutil.rmtree(self.scratch / "change", ignore_errors=True)
             shutil.rmtree(self.scratch / "trees", ignore_errors=True)
+
+    def _ready(self) -> Ready:
+        request = self.request
+        shop = Workshop(Cache(Path(request.cache)), request.suite, request.entries, request.jobs)
+        with self.clock.stage("ready"):
+            ready = shop.ready(self.case, _say)
+        self.result.seconds.update(ready.seconds)
+        return ready
+
+    def live_part(self, ready: Ready | None = None) -> LivePart:
+        """The case, ready to be run: built on both sides, with its hotpatches."""
+        ready = ready or self._ready()
+        with self.clock.stage("trees"):
+            pair = state_before(ready.source, [self.case.patch], self.scratch / "trees")
+        self.result.how = pair.how
+        with self.clock.stage("change"):
+            change = self._change(ready, pair)
+        return self._live_part(Cache(Path(self.request.cache)), ready, change)
 
     def _change(self, ready: Ready, pair: TreePair) -> ChangeResult:
         base = ready.source.tree
