@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.corpus.held import prepare, wait_until
 from scripts.corpus.live_root import Captured, LiveRoot, ended
-from scripts.corpus.package_data import Daemon, ProofOfDaemon, proves
+from scripts.corpus.package_data import Daemon, PackageData, ProofOfDaemon, proves
 from scripts.corpus.processes import Snapshot, map_object
 from scripts.corpus.results import Check, Proof
 from scripts.corpus.target import Target
@@ -35,7 +35,7 @@ def check_daemon(target: Target, daemon: Daemon) -> Check:
     began = time.monotonic()
     wanted = tuple(p for p in daemon.proofs if proves(p.proves, target.patch))
     try:
-        with serving(target, target.old, daemon) as served:
+        with serving(target.old, daemon, target.data) as served:
             observed = _patch_under_load(target, served, wanted, check)
         if wanted and check.outcome == "live" and not check.problems:
             _prove(target, daemon, wanted[0], observed, check)
@@ -93,9 +93,9 @@ class Served:
 
 
 @contextmanager
-def serving(target: Target, root: LiveRoot, daemon: Daemon) -> Iterator[Served]:
+def serving(root: LiveRoot, daemon: Daemon, package: PackageData) -> Iterator[Served]:
     prepare(root, daemon.prepare)
-    data = target.data.directory
+    data = package.directory
     assert data is not None
     enter = ["nsenter", f"--target={root.init}", "--net", "--"]
     environment = {
@@ -182,7 +182,7 @@ def _judge_load(answer: Mapping[str, Any], check: Check) -> None:
 def _prove(
     target: Target, daemon: Daemon, proof: ProofOfDaemon, observed: Sequence[str], check: Check
 ) -> None:
-    with serving(target, target.new, daemon) as served:
+    with serving(target.new, daemon, target.data) as served:
         new = served.observe(proof)
     name = " ".join([daemon.name, *proof.arguments])
     old, patched, reverted, *_ = *observed, "", "", ""
