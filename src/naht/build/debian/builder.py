@@ -171,6 +171,7 @@ def _deliver(request: DebianRequest, found: _Found, started: float) -> DebianRes
         copies=_copies(found, shipping),
         references=tuple(r for item in shipping for r in _references(item, found)),
         unread=found.change.unread,
+        unchanged=found.change.unchanged,
         seconds=time.monotonic() - started,
     )
     draft = directory / "result.json.partial"
@@ -194,8 +195,10 @@ def _delivered(item: ObjectChange, found: _Found, directory: Path) -> ObjectChan
 def _copies(found: _Found, shipping: Iterable[ObjectChange]) -> tuple[CopyNote, ...]:
     """Without the objects that the result is about."""
     told = {item.name for item in shipping}
+    same = set(found.change.unchanged)
     others = (CopyNote(c.kind, c.name, c.shipped_as, c.units, c.note) for c in found.others)
-    return (*(c for c in found.change.copies if c.name not in told), *others)
+    mine = (c for c in found.change.copies if c.name not in told and not same & {*c.shipped_as})
+    return (*mine, *others)
 
 
 def _references(item: ObjectChange, found: _Found) -> Iterable[Reference]:

@@ -59,6 +59,7 @@ class ChangeResult(msgspec.Struct, frozen=True, kw_only=True):
     objects: tuple[ObjectChange, ...]
     copies: tuple[CopyNote, ...] = ()
     unread: tuple[str, ...] = ()  # changed files that no compilation read
+    unchanged: tuple[str, ...] = ()  # shipped objects that were linked anew, with the same code
     seconds: float
 
     def path(self, name: str) -> Path:
@@ -179,6 +180,7 @@ def _keep(out: Path, answer: ChangeAnswer, started: float) -> ChangeResult:
         objects=answer.objects,
         copies=answer.copies,
         unread=answer.unread,
+        unchanged=answer.unchanged,
         seconds=time.monotonic() - started,
     )
     draft = out / "result.json.partial"

@@ -72,6 +72,7 @@ class _Change:
         self.job = job
         self.tree = Path(BUILD_PATH) / job.tree_name
         self.records = Records.of_base()
+        self.unchanged: list[str] = []
         self.base_ids = {r.id for r in self.records.base}
         self.compilations = find_compilations(self.records.base)
         base_source = SOURCES / "base"
@@ -89,7 +90,7 @@ class _Change:
         self.old_compilations = (*self.compilations, *find_compilations(self.old.records))
         self.new_compilations = (*self.compilations, *find_compilations(self.new.records))
         objects = tuple(self._object(number, item) for number, item in enumerate(found))
-        return ChangeAnswer(objects, self._copies(), self._unread())
+        return ChangeAnswer(objects, self._copies(), self._unread(), tuple(self.unchanged))
 
     def _unread(self) -> tuple[str, ...]:
         """Changed files that enter no compilation of either side."""
@@ -130,9 +131,10 @@ class _Change:
         pairs = linked_pairs(self.records.base, self.old.records, self.new.records, self.tree)
         found = []
         for pair in pairs:
-            if not _differs(pair):
-                continue
             known = names.get(pair.key, {})
+            if not _differs(pair):
+                self.unchanged += sorted(known)
+                continue
             running = next(iter(known.values()), None)
             found.append(_Found(pair, tuple(sorted(known)), SHIPPED / running if running else None))
         return found

@@ -95,3 +95,4 @@ class ChangeAnswer(msgspec.Struct, frozen=True):
     objects: tuple[ObjectChange, ...]
     copies: tuple[CopyNote, ...]
     unread: tuple[str, ...]  # changed files that no compilation read
+    unchanged: tuple[str, ...]  # shipped objects that were linked anew and have the same code

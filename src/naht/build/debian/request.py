@@ -56,4 +56,5 @@ class DebianResult(msgspec.Struct, frozen=True, kw_only=True):
     copies: tuple[CopyNote, ...]  # where else the changed code is
     references: tuple[Reference, ...]  # of the objects that changed
     unread: tuple[str, ...]  # changed files that enter no compilation
+    unchanged: tuple[str, ...]  # shipped objects that were linked anew and have the same code
     seconds: float
