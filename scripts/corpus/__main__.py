@@ -4,6 +4,7 @@ aims, into docs/results/. Goes on where an earlier run stopped.
     make corpus ARGS="--package tiff --again"
     make corpus ARGS="--only-failed --jobs 2"
     make corpus ARGS="--report"                    what is there already, nothing is run
+    make corpus ARGS="--proofs --package nginx"    holes that close in daemons under load
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from naht.build.debian.cache import Cache
 from naht.errors import NahtError
 from scripts.corpus.cases import Case, by_package, read_cases, select
 from scripts.corpus.packages import Workshop
+from scripts.corpus.proofs.facts import Kept
+from scripts.corpus.proofs.listed import listed
+from scripts.corpus.proofs.run import run_proofs
+from scripts.corpus.proofs.table import render as render_proofs
 from scripts.corpus.report import Circumstances, Judged, build_seconds, judged, render
 from scripts.corpus.results import CaseResult, Store
 from scripts.corpus.run import CHECKOUT, Limits, Run
@@ -35,7 +40,8 @@ DATA = CHECKOUT / "tests/corpus"
 def main() -> int:
     options = _options()
     try:
-        return Corpus(options).run()
+        corpus = Corpus(options)
+        return corpus.prove() if options.proofs else corpus.run()
     except NahtError as error:
         say(f"error: {error.cause}\n next: {error.next_step}")
         return error.exit_code
@@ -71,6 +77,20 @@ class Corpus:
         finally:
             self._write_report()
         return 0
+
+    def prove(self) -> int:
+        """The proofs of daemons under load, instead of the cases."""
+        options = self.options
+        chosen = select(self.listed, options.package, options.patch, options.change_class)
+        kept = Kept(options.cache / "corpus" / "proofs")
+        if not options.report:
+            scratch = options.cache / "corpus" / "proofs" / "scratch"
+            run_proofs(listed(chosen, options.drivers), self._request, scratch, kept, say)
+        tellings = tuple(kept.all())
+        self._write(
+            options.proofs_output, render_proofs(tellings, self._judged(), _circumstances())
+        )
+        return 0 if all(t.holds for t in tellings) else 1
 
     def _is_due(self, case: Case) -> bool:
         result = self.store.load(case)
@@ -117,10 +137,13 @@ class Corpus:
         items = self._judged()
         count = Counter(i.outcome for i in items)
         say(", ".join(f"{n} {outcome}" for outcome, n in count.most_common()))
-        if self.options.output:
-            self.options.output.parent.mkdir(parents=True, exist_ok=True)
-            self.options.output.write_text(render(items, len(self.listed), _circumstances()))
-            say(f"written to {self.options.output}")
+        self._write(self.options.output, render(items, len(self.listed), _circumstances()))
+
+    @staticmethod
+    def _write(path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        say(f"written to {path}")
 
 
 def _circumstances() -> Circumstances:
@@ -166,6 +189,8 @@ def _options() -> argparse.Namespace:
     add("--drivers", type=Path, default=DATA / "drivers")
     add("--notes", type=Path, default=DATA / "notes.json")
     add("--output", type=Path, default=CHECKOUT / "docs/results/corpus-debian.md")
+    add("--proofs", action="store_true", help="only the holes that close in daemons under load")
+    add("--proofs-output", type=Path, default=CHECKOUT / "docs/results/holes-closing.md")
     add("--keep", action="store_true", help="keep the hotpatches and logs of each case")
     return parser.parse_args()
 

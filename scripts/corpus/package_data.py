@@ -16,6 +16,7 @@ from naht.errors import UsageError
 
 _HEADER = re.compile(r"\A\s*/\*(.*?)\*/", re.DOTALL)
 _ENTRY = re.compile(r"^\s*\*?\s*(object|link|proves):\s*(.*?)\s*$", re.MULTILINE)
+_INCLUDE = '#include "driver.h"'  # other C files belong to runs and daemons
 _SEE = "See tests/corpus/README.md."
 
 
@@ -91,7 +92,8 @@ class PackageData:
         if not directory.is_dir():
             return cls(None)
         listed = _read_runs(directory / "runs.json")
-        drivers = tuple(read_driver(source) for source in sorted(directory.glob("*.c")))
+        sources = [s for s in sorted(directory.glob("*.c")) if _INCLUDE in s.read_text()]
+        drivers = tuple(map(read_driver, sources))
         return cls(directory, drivers, listed.runs, listed.daemons)
 
 
