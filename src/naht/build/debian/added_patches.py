@@ -72,10 +72,10 @@ def _doubt(
     added: Sequence[PatchNotes],
     recent: Mentions,
 ) -> str:
-    if not added:
-        return "No patch can be told to be new"
     if doubtful := [name for name, verdict in verdicts.items() if verdict == "doubtful"]:
         return f"It is not certain whether these are new: {', '.join(doubtful)}"
+    if not added:
+        return "No patch can be told to be new"
     later = [each.name for each in notes[notes.index(added[0]) :]]
     if unknown := [name for name in later if verdicts[name] == "unknown"]:
         return f"Nothing tells whether these are new: {', '.join(unknown)}"

@@ -19,6 +19,7 @@ from naht.build.debian.versions import check_name, check_version, version_key, w
 from naht.errors import ToolError, UsageError
 
 ARCHITECTURE = "amd64"
+_GONE = r"\b404\b|File not found|Can not find version|Unable to find a source"
 _QUICK, _LONG = 120.0, 3600.0  # seconds
 # Hooks and extra indexes of the host's configuration serve the host; they must not run here.
 _CONFIGURATION = """\
@@ -98,8 +99,8 @@ class PrivateApt:
         lines = self.run("apt-cache", "madison", check_name(source)).stdout.splitlines()
         suites: dict[str, list[str]] = {}
         for line in lines:
-            if found := re.fullmatch(r" *\S+ \| *(\S+) \| \S+ ([^/ ]+)/\S+ Sources", line):
-                suites.setdefault(check_version(found[1]), []).append(found[2])
+            if found := re.fullmatch(r" *\S+ \| *(\S+) \| \S+ (\S+) Sources", line):
+                suites.setdefault(check_version(found[1]), []).append(found[2].partition("/")[0])
         offered = [Offered(version, tuple(where)) for version, where in suites.items()]
         return sorted(offered, key=lambda each: version_key(each.version), reverse=True)
 
@@ -124,7 +125,7 @@ class PrivateApt:
         description = into / f"{source}_{without_epoch(version)}.dsc"
         if not done.returncode and description.is_file():
             return description
-        gone = re.search(r"\b404\b|Can not find version|Unable to find a source", done.stderr)
+        gone = re.search(_GONE, done.stderr)
         kind = GoneFromArchiveError if gone else ToolError
         raise kind(
             f"{source} {version} cannot be had: {_last_words(done.stderr)}",
