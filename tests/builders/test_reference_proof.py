@@ -90,6 +90,19 @@ def test_an_object_without_a_link_is_missing(rebuilt: Recorded, tmp_path: Path) 
     assert "the rebuilt object is identical" in proof.note
 
 
+def test_what_was_altered_after_the_link_is_said(rebuilt: Recorded, tmp_path: Path) -> None:
+    """As `cmake --install` does it, which blanks run paths."""
+    altered = tmp_path / "libx.so"
+    content = (rebuilt.tree / "libx.so").read_bytes()
+    altered.write_bytes(content.replace(b"second %d", b"SECOND %d"))
+    both = {PATH: altered}
+    (proof,) = prove_reference(
+        package(tmp_path / "a", both), package(tmp_path / "b", both), rebuilt.records
+    )
+    assert proof.verdict == "identical"
+    assert proof.note.startswith("altered after its link: .rodata+")
+
+
 def test_a_library_that_is_linked_twice_has_both_links(tmp_path: Path) -> None:
     twice = f"{COMMAND} && gcc -shared -o second.so a.o b.o"
     recorded = build(tmp_path / "b", {"a.c": A, "b.c": B}, twice)

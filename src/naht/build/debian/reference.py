@@ -3,8 +3,8 @@
     prove_reference(shipped, rebuilt, records) -> tuple[ReferenceProof, ...]
         shipped: what the archive has; rebuilt: what our build of the same source made;
         records: of that build. One proof for each shipped object, in its order.
-    compare_with_link(link, shipped) -> Comparison
-        The result of one recorded link, with symbols, against one shipped file.
+    compare_objects(rebuilt, shipped, named_by) -> Comparison
+        Two files; `named_by` is the rebuilt one with its symbols.
 
     identical   the same build-id, and the same content wherever a process loads any
     same-code   the same but for the build-id: only debug information, which it covers, differs
@@ -39,6 +39,7 @@ Verdict = Literal["identical", "same-code", "partly", "shifted", "missing"]
 
 MAX_DIFFERENCES = 1000
 _RELA_SIZE, _WORD = 24, 8
+_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ReferenceProof:
     shipped: ShippedObject
     comparison: Comparison
     origin: Origin
-    note: str = ""
+    note: str = ""  # why it is missing; what was done to it after its link
 
     @property
     def verdict(self) -> Verdict:
@@ -80,32 +81,36 @@ def _prove(
         return ReferenceProof(shipped, Comparison("missing"), Origin(()), note)
     origin = origins[shipped.name]
     if origin.link is None:
-        return ReferenceProof(
-            shipped, Comparison("missing"), origin, _without_link(shipped, rebuilt)
-        )
-    return ReferenceProof(
-        shipped, compare_with_link(linked_file(origin.link), shipped.file), origin
-    )
+        found = compare_objects(rebuilt.file, shipped.file, rebuilt.file)
+        note = f"no link that was seen made it; the rebuilt object is {found.verdict}"
+        return ReferenceProof(shipped, Comparison("missing"), origin, note)
+    linked = linked_file(origin.link)
+    comparison = compare_objects(rebuilt.file, shipped.file, linked)
+    return ReferenceProof(shipped, comparison, origin, _alteration(linked, rebuilt.file))
 
 
-def _without_link(shipped: ShippedObject, rebuilt: ShippedObject) -> str:
-    compared = compare_with_link(rebuilt.file, shipped.file)
-    return f"no link that was seen made it; the rebuilt object is {compared.verdict}"
+def _alteration(linked: Path, packaged: Path) -> str:
+    """What tools did to an object between its link and its package, but for stripping it."""
+    found = compare_objects(linked, packaged, linked)
+    if found.verdict in ("identical", "same-code"):
+        return ""
+    return f"altered after its link: {', '.join(found.differences[:_NAMED])}"
 
 
-def compare_with_link(link: Path, shipped: Path) -> Comparison:
+def compare_objects(rebuilt: Path, shipped: Path, named_by: Path) -> Comparison:
     try:
-        return _compare(ElfFile(link.read_bytes()), ElfFile(shipped.read_bytes()))
+        elves = [ElfFile(path.read_bytes()) for path in (rebuilt, shipped, named_by)]
+        return _compare(*elves)
     except HostileInputError as error:
         return Comparison("shifted", (error.cause,))
 
 
-def _compare(reference: ElfFile, shipped: ElfFile) -> Comparison:
-    if layout := layout_differences(reference, shipped):
+def _compare(rebuilt: ElfFile, shipped: ElfFile, named_by: ElfFile) -> Comparison:
+    if layout := layout_differences(rebuilt, shipped):
         return Comparison("shifted", tuple(layout[:MAX_DIFFERENCES]))
-    if ranges := differing_ranges(reference, shipped):
-        return Comparison("partly", _named(ranges, reference))
-    same_id = reference.build_id is not None and reference.build_id == shipped.build_id
+    if ranges := differing_ranges(rebuilt, shipped):
+        return Comparison("partly", _named(ranges, named_by))
+    same_id = rebuilt.build_id is not None and rebuilt.build_id == shipped.build_id
     return Comparison("identical" if same_id else "same-code")
 
 
@@ -123,8 +128,9 @@ def _named(ranges: Sequence[DifferingRange], reference: ElfFile) -> tuple[str, .
 
 def _meant(each: DifferingRange, reference: ElfFile) -> list[tuple[int, int]]:
     """A dynamic relocation stands for the word that it fills."""
-    section = reference.section_by_name[each.section]
-    if section.type != c.SHT_RELA:
+    section = reference.section_by_name.get(each.section)
+    inside = section is not None and section.address <= each.start < section.address + section.size
+    if section is None or not inside or section.type != c.SHT_RELA:
         return [(each.start, each.end)]
     first = (each.start - section.address) // _RELA_SIZE
     last = (each.end - 1 - section.address) // _RELA_SIZE
