@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,3 +214,73 @@ def test_unreadable_zombies_and_ourselves(loader: Path, old: Path) -> None:
         wait_until(lambda: procfs.read_stat(process.pid).state == "Z")
         assert Scanner("").scan(process.pid) is None
     assert Scanner("").scan(process.pid) is None
+
+
+REBUILT = 'const char *const words[] = {"one", "two"}; int answer(void) { return words[0][0]; }'
+ID, OTHER_ID = "0x" + "ab" * 20, "0x" + "cd" * 20
+
+
+def build_again(where: Path, name: str, source: str, build_id: str) -> Path:
+    """Without the mark that makes every other build of these tests its own."""
+    code = where / f"{name}.c"
+    code.write_text(source)
+    library = where / f"{name}.so"
+    command = ["gcc", "-O1", "-shared", "-fPIC", "-Wl,-soname,rebuilt", "-s", "-o", library, code]
+    subprocess.run([*command, f"-Wl,--build-id={build_id}"], check=True)
+    return library
+
+
+@pytest.mark.parametrize(
+    ("source", "build_id", "rebuilt"),
+    [
+        (REBUILT, OTHER_ID, True),
+        (REBUILT.replace("[0][0]", "[1][0]"), OTHER_ID, False),  # other code
+        (REBUILT.replace("two", "six"), OTHER_ID, False),  # another constant
+        (REBUILT + " int grown[4];", OTHER_ID, False),  # other data
+        (REBUILT, OTHER_ID[:-2], False),  # a build-id of another length moves what follows
+    ],
+)
+def test_rebuilt_with_the_same_code(
+    tmp_path: Path, loader: Path, source: str, build_id: str, rebuilt: bool
+) -> None:
+    before = build_again(tmp_path, "before", REBUILT, ID)
+    after = build_again(tmp_path, "after", source, build_id)
+    library = Path(shutil.copy(before, tmp_path / "lib.so"))
+    with loading(loader, library) as process:
+        replace(library, after)
+        found = the_library(process.pid, before)
+        assert found.disk_build_id == build_id[2:]
+        assert (found.rebuilt, found.stale) == (rebuilt, not rebuilt)
+
+
+def test_a_name_that_changed_behind_the_soname(
+    tmp_path: Path, loader: Path, old: Path, new: Path
+) -> None:
+    """A new upstream version brings another file name; the loader goes by the SONAME's link."""
+    library = Path(shutil.copy(old, tmp_path / "old.so.1.0"))
+    link = tmp_path / "old.so"  # its SONAME
+    link.symlink_to("old.so.1.0")
+    with loading(loader, link) as process:
+        assert not the_library(process.pid, old).stale
+        shutil.copy(new, tmp_path / "old.so.1.1")
+        link.unlink()
+        link.symlink_to("old.so.1.1")
+        library.unlink()
+        found = the_library(process.pid, old)
+        assert (found.stale, found.disk_build_id) == (True, build_id_of(new))
+        assert found.installed_path == str(link)
+
+
+def test_an_object_without_a_build_id(tmp_path: Path, loader: Path) -> None:
+    plain = compile_library(tmp_path, "plain.so", "int n;", "-Wl,--build-id=none")
+    library = Path(shutil.copy(plain, tmp_path / "lib.so"))
+
+    def look(pid: int) -> ScannedObject:
+        return next(o for o in scanned(pid).objects if o.object.path.startswith(str(library)))
+
+    with loading(loader, library) as process:
+        assert (look(process.pid).stale, look(process.pid).object.build_id) == (False, "")
+        replace(library, plain)
+        assert look(process.pid).stale  # nothing says that it is the same
+        library.unlink()
+        assert look(process.pid).stale

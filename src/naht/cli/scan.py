@@ -214,5 +214,7 @@ def state_cell(scanned: ScannedObject) -> Cell:
         words.append("fits")
     if scanned.stale:
         words.append("stale" if scanned.disk_build_id else "stale (no file)")
+    if scanned.rebuilt:
+        words.append("current (rebuilt on disk with the same code)")
     style: Style = "good" if scanned.applied else "warn" if words else "dim"
     return Cell(", ".join(words) or "current", style)

@@ -103,11 +103,12 @@ class ScannedObject(msgspec.Struct, frozen=True):
 
     object: LoadedObject
     disk_build_id: str  # build-id of the file now at that path in the process's view; "" if none
-    stale: bool  # the file on disk is another one, or gone: the process runs old code
+    stale: bool  # the file on disk has other code, or is gone: the process runs old code
     fits: bool  # the given hotpatch is for this build-id
     applied: tuple[str, ...]  # ids of hotpatches active on it
     installed_path: str = ""  # where the file on disk was looked for; "" if it never was a file
     hotpatches: tuple[HotpatchInProcess, ...] = ()  # whatever their state
+    rebuilt: bool = False  # the file on disk differs in its build-id only
 
 
 class ScannedProcess(msgspec.Struct, frozen=True):

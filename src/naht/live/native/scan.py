@@ -4,8 +4,9 @@ which a given hotpatch fits.
 Owns the comparison. An object is stale when the file that took its place, as the process itself
 sees its file system, has another build-id or is gone. What took its place is the file now at its
 path or, when a new version changed that name, the one that the loader would find by the SONAME.
-An object without a build-id is stale when its file was unlinked. What never was a file (a memfd)
-is never stale. Changes nothing.
+A file that differs in its build-id only has the same code: what runs is not stale. An object
+without a build-id is stale when its file was unlinked. What never was a file (a memfd) is never
+stale. Changes nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from naht.live.native.dynamic import DynamicObject
 from naht.live.native.loaded_elf import LoadedElf
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
+from naht.live.native.rebuilt import is_rebuilt
 
 DELETED = " (deleted)"
 _NEVER_ON_DISK = ("/memfd:", "/dev/zero", "/SYSV", "/anon_hugepage", "anon_inode:")
@@ -69,6 +71,7 @@ class Scanner:
     def __init__(self, build_id: str) -> None:
         self.build_id = build_id
         self._disk: dict[tuple[str, str], OnDisk] = {}
+        self._rebuilt: dict[tuple[str, int, str, str], bool] = {}
 
     def scan(self, pid: int) -> ScannedProcess | None:
         """None for what is gone or has no memory of its own."""
@@ -104,15 +107,26 @@ class Scanner:
         loaded = describe(elf, elf.build_id or BuildId(""), mapping)
         place = self._place(memory, view, elf, mapping.path)
         own = tuple(h for bias, h in hotpatches if _is_of(h, bias, loaded))
+        differs = place is not None and _is_other(loaded, mapping.path, place)
+        rebuilt = differs and self._is_rebuilt(memory.pid, mapping, view, place)
         return ScannedObject(
             object=loaded,
             disk_build_id=place.build_id if place else "",
-            stale=place is not None and _is_stale(loaded, mapping.path, place),
+            stale=differs and not rebuilt,
             fits=bool(self.build_id) and loaded.build_id == self.build_id,
             applied=tuple(h.id for h in own if h.state == "active"),
             installed_path=procfs.printable(os.fsencode(place.path)) if place else "",
             hotpatches=own,
+            rebuilt=rebuilt,
         )
+
+    def _is_rebuilt(self, pid: int, mapping: Mapping, view: DiskView, place: OnDisk | None) -> bool:
+        if place is None or not place.build_id:
+            return False
+        cached = (mapping.device, mapping.inode, view.namespace, place.path)
+        if cached not in self._rebuilt:
+            self._rebuilt[cached] = is_rebuilt(pid, mapping, view, place.path)
+        return self._rebuilt[cached]
 
     def _place(
         self, memory: TargetMemory, view: DiskView, elf: LoadedElf, path: str
@@ -144,7 +158,7 @@ def _by_soname(memory: TargetMemory, elf: LoadedElf, path: str) -> str:
     return path.rpartition("/")[0] + "/" + name if name and "/" not in name else ""
 
 
-def _is_stale(loaded: LoadedObject, path: str, place: OnDisk) -> bool:
+def _is_other(loaded: LoadedObject, path: str, place: OnDisk) -> bool:
     if loaded.build_id:
         return place.build_id != loaded.build_id
     return not place.exists or place.path != path
