@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -65,11 +66,12 @@ def _compile_once(job: UnitJob) -> Unit:
     if job.kept is None or job.compilation.source.assembler:
         return _compile(job)
     if not job.kept.is_dir():
-        draft = job.kept.with_name(f".{job.kept.name}.{os.getpid()}")
-        shutil.rmtree(draft, ignore_errors=True)
-        _compile(replace(job, forms=draft))
+        # Process numbers would not tell drafts apart: builders in containers share them.
+        draft = Path(tempfile.mkdtemp(dir=job.kept.parent))
+        _compile(replace(job, forms=draft / "forms"))
         with suppress(OSError):  # another one was faster
-            draft.rename(job.kept)
+            (draft / "forms").rename(job.kept)
+        shutil.rmtree(draft)
     return _read_forms(job.plain, job.kept)
 
 
