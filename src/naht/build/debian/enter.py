@@ -102,11 +102,10 @@ def _become(job: Mapping[str, Any]) -> None:
 
 
 def _import_function(name: str) -> Any:
-    """With all of the builder, because nothing can be imported once the root is another."""
-    for package in (naht.build.native, importlib.import_module(__package__ or "")):
-        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-            if module.name not in {__name__, __spec__.name}:
-                importlib.import_module(module.name)
+    """With all of the native builder, because nothing can be imported once the root is another."""
+    package = naht.build.native
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
     for late in _LATE:
         importlib.import_module(late)
     module_name, _, attribute = name.partition(":")
