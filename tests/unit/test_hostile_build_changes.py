@@ -163,16 +163,3 @@ def test_a_lambda_that_captures_more(tmp_path: Path, compiler: str) -> None:
     error = refused(tmp_path, lambdas(tmp_path, (ONE_KEPT, TWICE), (TWO_KEPT, TWICE), compiler))
     assert error.reason == "layout-changed"
     assert "api::(lambda 1)" in error.cause
-
-
-def test_pointers_to_a_changed_constant_are_warned_of(tmp_path: Path) -> None:
-    text = f"""
-struct operations {{ int (*run)(int); }};
-static int plus(int n) {{ {BODY} return n + 1; }}
-static int minus(int n) {{ {BODY} return n - 1; }}
-static const struct operations all = {{ %s }}; const struct operations *now;
-int api(int n) {{ if (!now) now = &all; return now->run(n) + plus(minus(n)); }}
-"""
-    changes = judged(tmp_path, one_file(text % "plus", text % "minus"))
-    assert included(changes) == {"api": "changed", "minus": "new"}
-    assert any("constant all" in note and "live pointers" in note for note in changes.notes)

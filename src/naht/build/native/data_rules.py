@@ -204,29 +204,17 @@ def _judge_constants(
                 where=where,
             )
         elif user := _other_user(unit, name, old):
-            refusals.add(
-                "constant-exported",
-                f"The constant {name} in {where} changed, and {user} keeps reading the old one.",
-                f"Leave {name} as it is and let the changed code use a new constant.",
-                where=where,
-            )
-        elif holder := _address_holder(unit, name):
-            refusals.note(
-                f"The constant {name} in {where} changed, and {holder} takes its address: live "
-                "pointers to it, where there are any, keep the old one."
-            )
+            refusals.unless_allowed("--allow-data", stem(name), _exported(name, user, where))
 
 
-def _address_holder(unit: UnitComparison, name: str) -> str:
-    """An old function that takes a constant's address, to index it or to hand it out."""
-    view = unit.exact.old.view
-    for function in view.functions.values():
-        for reference in view.references_of(function):
-            target = reference.target
-            named = isinstance(target, Named) and target.symbol.name == name
-            if named and reference.use == "address":
-                return function.name
-    return ""
+def _exported(name: str, user: str, where: str) -> Refusal:
+    return Refusal(
+        "constant-exported",
+        f"The constant {name} in {where} changed, and {user} keeps reading the old one.",
+        f"Leave {name} as it is and let the changed code use a new constant; --allow-data "
+        f"{stem(name)} when nobody else reads it, or the old one does no harm.",
+        where,
+    )
 
 
 def _other_user(unit: UnitComparison, name: str, old: OldCode) -> str:

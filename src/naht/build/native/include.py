@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from naht.build.native.hooks import all_hooks
 from naht.build.native.matching import is_read_only
-from naht.build.native.names import stem
 from naht.build.native.old_code import OldCode
 from naht.build.native.reach import Inclusion
 from naht.build.native.reasons import reason_for
 from naht.build.native.refusals import Refusals
-from naht.build.native.unit import FunctionPair, UnitComparison, whole_functions
+from naht.build.native.unit import FunctionPair, UnitComparison
 
 
 def include_functions(
@@ -29,19 +28,7 @@ def include_functions(
         for pair in _one_per_old_function(unit, different, refusals):
             if old.is_linked(unit, pair.old):
                 included.add_changed(unit, pair, reason_for(unit, pair, users))
-        _note_gone(unit, refusals)
     return included
-
-
-def _note_gone(unit: UnitComparison, refusals: Refusals) -> None:
-    """A function that only the old source has may still be called through a stored pointer."""
-    kept = {pair.old for pair in unit.exact.function_pairs}
-    for function in whole_functions(unit.exact.old.view):
-        if function.name not in kept and function.name in unit.handed_out:
-            refusals.note(
-                f"{stem(function.name)} in {unit.pair.source} is gone from the new source, but "
-                "its address was taken: live pointers to it keep running the old code."
-            )
 
 
 def _one_per_old_function(

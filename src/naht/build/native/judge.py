@@ -11,6 +11,7 @@ from naht.build.native.changes import ChangeSet
 from naht.build.native.code_rules import is_assembly, judge_assembly, judge_code
 from naht.build.native.constants import settle_constants
 from naht.build.native.data_rules import judge_data
+from naht.build.native.held import judge_held
 from naht.build.native.hooks import include_hooks
 from naht.build.native.include import dropped_names, include_functions, matched_names
 from naht.build.native.lambdas import judge_lambdas
@@ -41,6 +42,7 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
         judge_layouts(unit, refusals)
     judge_moved(units, old, refusals)
     judge_data(units, constants, old, refusals)
+    judge_held(included, old, refusals)
     judge_lambdas(included, refusals)
     judge_code(included, old, refusals)
     prove_running(old.link, pair.running, UsedThings(included, old).all(), refusals)

@@ -16,6 +16,7 @@ from naht.build.native.debug_info import (
     follow,
     function_name,
     number,
+    origin,
     qualified_name,
     text,
 )
@@ -107,6 +108,27 @@ def signatures(debug: DebugInfo) -> dict[str, Description]:
         if entry.tag == "DW_TAG_subprogram" and not is_concrete:
             found[function_name(entry)] = _signature(entry, 0)
     return found
+
+
+def return_sizes(debug: DebugInfo) -> dict[str, int | None]:
+    """Symbol of a function → bytes of what it returns: 0 for nothing, None when not known."""
+    return {
+        function_name(entry): _size(follow(origin(entry), "DW_AT_type"))
+        for entry in debug.entries
+        if entry.tag == "DW_TAG_subprogram"
+    }
+
+
+def _size(entry: Entry | None) -> int | None:
+    for _ in range(MAX_DEPTH):
+        if entry is None:
+            return 0
+        if entry.tag in POINTERS:
+            return 8
+        if entry.tag not in TRANSPARENT:
+            break
+        entry = follow(entry, "DW_AT_type")
+    return number(entry, "DW_AT_byte_size") if entry is not None else None
 
 
 def records(debug: DebugInfo) -> dict[str, frozenset[Record]]:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from naht.build.native.debug_info import DebugInfo
 from naht.build.native.meaning import Meanings, cold_parts
-from naht.build.native.names import cold_parent, family, stem
+from naht.build.native.names import cold_parent, family, is_numbered, stem
 from naht.build.native.relocatable import Definition, Named, Relocatable
 from naht.elf import constants as c
 
@@ -62,7 +62,7 @@ def match(old: Side, new: Side) -> Matching:
         local = [*new.view.functions.values(), *new.view.data.values()]
         return Matching({d.name: d.name for d in local if d.is_local}, ())
     functions = {**_changed_linkage(old.view, new.view), **_match_functions(old.view, new.view)}
-    constants = _match_constants(old.view, new.view)
+    constants = _match_constants(old, new)
     variables, ambiguous = _match_variables(old, new)
     cold = _match_cold(old.view, new.view, functions)
     return Matching({**functions, **cold, **constants, **variables}, ambiguous)
@@ -101,13 +101,28 @@ def _changed_linkage(old: Relocatable, new: Relocatable) -> dict[str, str]:
     }
 
 
-def _match_constants(old: Relocatable, new: Relocatable) -> dict[str, str]:
-    olds, news = _families(_local_data(old, True)), _families(_local_data(new, True))
-    old_meaning, new_meaning = Meanings(old, family).datum, Meanings(new, family).datum
+def _match_constants(old: Side, new: Side) -> dict[str, str]:
+    olds = _families(_local_data(old.view, True))
+    news = _families(_local_data(new.view, True))
+    old_meaning, new_meaning = Meanings(old.view, family).datum, Meanings(new.view, family).datum
     pairs: dict[str, str] = {}
     for key in olds.keys() & news.keys():
-        pairs.update(_pair(olds[key], news[key], old_meaning, new_meaning))
+        found = _pair(olds[key], news[key], old_meaning, new_meaning)
+        pairs |= {
+            after: before
+            for after, before in found.items()
+            if old_meaning(before) == new_meaning(after)
+            or not _are_strangers(old, before, new, after)
+        }
     return pairs
+
+
+def _are_strangers(old: Side, before: str, new: Side, after: str) -> bool:
+    """Static locals of different functions, such as their `__func__`: neither became the other."""
+    if not (is_numbered(before) and is_numbered(after)):
+        return False
+    olds, news = old.users.get(before, frozenset()), new.users.get(after, frozenset())
+    return bool(olds and news) and not olds & news
 
 
 def _function_meaning(view: Relocatable) -> Callable[[str], Hashable]:

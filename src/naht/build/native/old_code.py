@@ -32,16 +32,17 @@ class OldCode:
         if unit.pair.old is None:
             return Relocatable.empty(Path(unit.pair.source))
         path = unit.pair.old.plain
-        return self._view(path)
+        return self.view(path)
 
-    def _view(self, path: Path) -> Relocatable:
+    def view(self, path: Path) -> Relocatable:
+        """A plain object, read once."""
         if path not in self._views:
             self._views[path] = Relocatable.load(path)
         return self._views[path]
 
     def mentions(self, path: Path, name: str) -> bool:
         """Whether a plain object refers to a global that it does not define."""
-        symbols = self._view(path).elf.symbols
+        symbols = self.view(path).elf.symbols
         return any(s.name == name and s.section == c.SHN_UNDEF for s in symbols)
 
     def function(self, unit: UnitComparison, name: str) -> Definition | None:
