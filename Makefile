@@ -1,6 +1,6 @@
 # Every target makes the checkout ready by itself; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types layers csrc-check bench wheel lock schemas fuzz stress corpus-programs clean
+.PHONY: help setup demo test check lint types layers csrc-check bench wheel lock schemas fuzz stress corpus corpus-programs clean
 
 PYTHON := .venv/bin/python
 BIN := .venv/bin
@@ -52,6 +52,12 @@ fuzz: setup ## fuzz the readers for longer than `make test` does
 
 stress: setup ## kill-safety, thousands of applies and reverts, many processes (long)
 	$(PYTEST) -n 1 -m "slow and live" $(ARGS)
+
+reference: setup ## how many objects of the built Debian packages equal the shipped ones
+	$(PYTHON) -m scripts.corpus.reference_table --output docs/results/reference-debian.md $(ARGS)
+
+corpus: setup ## real Debian security patches in live processes, into docs/results/ (hours; resumes)
+	$(PYTHON) -m scripts.corpus $(ARGS)
 
 corpus-programs: setup ## every program of tests/programs with every compiler and level (long)
 	$(PYTEST) -m "slow and compiler and not live" $(ARGS)
