@@ -76,11 +76,15 @@ def serve_words(
     ready: Callable[[], None],
     connections: Sequence[Connect],
     proofs: Mapping[str, Callable[[], str]],
+    behind: Callable[[], None] = lambda: None,
 ) -> NoReturn:
-    """`ready`, `load`, or `prove NAME`, as the corpus harness says them."""
+    """`ready`, `load`, or `prove NAME`, as the corpus harness says them. `behind`: starts what the
+    load needs behind the daemon."""
     # Threads inherit this: signals are only ever taken in `load`, and never lost before it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
     try:
+        if sys.argv[1:] == ["load"]:
+            behind()
         _obey(sys.argv[1:], ready, connections, proofs)
     except Exception as error:  # noqa: BLE001  one line for the harness, of whatever it is
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -187,8 +187,6 @@ def _expect_private(connection: Connection, number: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["load"]:
-        behind()
     serve_words(
         ready,
         [rewritten, rewritten, applied, private, handshakes, mail_session, mail_sessions],
@@ -199,4 +197,5 @@ if __name__ == "__main__":
             "session": prove_session,
             "mail-host": prove_mail_host,
         },
+        behind,
     )

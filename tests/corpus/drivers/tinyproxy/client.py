@@ -82,6 +82,9 @@ def _forwarded(port: int, number: int) -> bytes:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["load"]:
-        origin(ORIGIN, lambda request: Answer(200, {}, request.path.encode()))
-    serve_words(ready, [tunnel, tunnel, tunnel, forward, forward], {"connection": prove_connection})
+    serve_words(
+        ready,
+        [tunnel, tunnel, tunnel, forward, forward],
+        {"connection": prove_connection},
+        lambda: origin(ORIGIN, lambda request: Answer(200, {}, request.path.encode())),
+    )
