@@ -77,7 +77,7 @@ Description: a library with one hole
 @@ -5,5 +5,7 @@
  {
  \tsize_t length = strlen(text);
- 
+\x20
 +\tif (length > 5)
 +\t\treturn -1;
  \treturn (int)length;
