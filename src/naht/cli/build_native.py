@@ -105,13 +105,17 @@ def parse_shipped_version(text: str) -> ShippedVersion:
 
 
 def add_judgement_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "what a human can know better", "Each of these is recorded in the hotpatch."
-    )
+    group = add_allowance_arguments(parser)
     group.add_argument(
         "--consistency", choices=get_args(Consistency),
         help="may old and new calls run side by side? (default: judged from the change)",
     )  # fmt: skip
+
+
+def add_allowance_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group(
+        "what a human can know better", "Each of these is recorded in the hotpatch."
+    )
     group.add_argument(
         "--allow-layout", nargs="+", action="extend", default=[], metavar="TYPE",
         help="this type's new layout meets no live data",
@@ -124,6 +128,7 @@ def add_judgement_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-constructor", nargs="+", action="extend", default=[], metavar="NAME",
         help="this static constructor, run at the start, need not run again",
     )  # fmt: skip
+    return group
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -131,12 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
         from naht.build.native.builder import build_native  # noqa: PLC0415
         from naht.build.native.request import BuildRequest  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        if error.name not in ("elftools", "iced_x86"):
-            raise
-        raise UsageError(
-            f"The builder is not installed: {error.name} is missing.",
-            "Install it with `pip install 'naht[build]'`. Hosts that only apply don't need it.",
-        ) from error
+        raise builder_missing(error) from error
 
     started = time.monotonic_ns()
     old, new, patches = chosen_trees(arguments)
@@ -163,6 +163,15 @@ def run(arguments: argparse.Namespace) -> int:
     write_atomically(arguments.output, content)
     report(arguments, time.monotonic_ns() - started)
     return exit_codes.GOOD
+
+
+def builder_missing(error: ModuleNotFoundError) -> Exception:
+    if error.name not in ("elftools", "iced_x86"):
+        return error
+    return UsageError(
+        f"The builder is not installed: {error.name} is missing.",
+        "Install it with `pip install 'naht[build]'`. Hosts that only apply don't need it.",
+    )
 
 
 def chosen_trees(arguments: argparse.Namespace) -> tuple[Path, Path | None, tuple[Path, ...]]:

@@ -125,6 +125,58 @@ class BuildDocument(Document, frozen=True, kw_only=True):
     schema: Literal["naht.build/1"] = "naht.build/1"
 
 
+class DebianObject(Document, frozen=True, kw_only=True):
+    """A shipped object that the change alters. hotpatch: the file; null: refused, by `reason`."""
+
+    shipped_as: tuple[str, ...]  # "binarypackage:path"
+    object: str  # what the build made, relative to its tree
+    build_id: str  # of what hosts run
+    outcome: Literal["hotpatch", "refused"]
+    hotpatch: str | None
+    functions: tuple[str, ...]
+    reference: str  # how far the rebuilt old object is the shipped one
+    reason: str = ""
+    cause: str = ""
+    next_step: str = ""
+    where: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class ChangedCopy(Document, frozen=True, kw_only=True):
+    """Another place that holds changed code, and gets no hotpatch."""
+
+    kind: str
+    name: str
+    shipped_as: tuple[str, ...]
+    units: tuple[str, ...]
+    note: str
+
+
+class DebianSummary(Document, frozen=True, kw_only=True):
+    objects: int
+    hotpatches: int
+    refused: int
+    copies: int
+    elapsed_ns: int
+
+
+class BuildDebianDocument(Document, frozen=True, kw_only=True):
+    source: str
+    from_version: str
+    to_version: str
+    directory: str
+    how: str  # where the older source came from
+    patches: tuple[str, ...]  # empty: everything between the versions
+    advisories: tuple[str, ...]
+    objects: tuple[DebianObject, ...]
+    copies: tuple[ChangedCopy, ...]
+    unread: tuple[str, ...]  # changed files that enter no compilation
+    unchanged: tuple[str, ...]  # shipped objects that were linked anew and have the same code
+    summary: DebianSummary
+    exit_code: int
+    schema: Literal["naht.build-debian/1"] = "naht.build-debian/1"
+
+
 class ErrorDetail(Document, frozen=True, kw_only=True):
     kind: str
     reason: str
@@ -147,6 +199,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "heal": HealDocument,
     "inspect": InspectDocument,
     "build": BuildDocument,
+    "build-debian": BuildDebianDocument,
     "error": ErrorDocument,
 }
 

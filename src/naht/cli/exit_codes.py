@@ -78,6 +78,15 @@ def of_healing(outcomes: Iterable[ProcessOutcome], *, remaining: bool, interrupt
     return MIXED if code == GOOD and remaining else code
 
 
+def of_build(hotpatches: int, refused: int) -> int:
+    """Of the shipped objects that a change alters."""
+    if hotpatches and refused:
+        return MIXED
+    if refused:
+        return REFUSED
+    return GOOD if hotpatches else NOTHING_TO_DO
+
+
 EXPLAINED = """\
 exit codes:
   0  all good                          6  the target process is gone

@@ -20,6 +20,10 @@ from naht.errors import NahtError, RefusedError, UsageError
 
 COMMANDS = {
     "build native": ("naht.cli.build_native", "turn a source change of C or C++ into a hotpatch"),
+    "build debian": (
+        "naht.cli.build_debian",
+        "turn a Debian security update into hotpatches for what is installed",
+    ),
     "inspect": ("naht.cli.inspect", "show what a hotpatch is for and what it changes"),
     "apply": ("naht.cli.apply", "put a hotpatch into live processes"),
     "revert": ("naht.cli.revert", "take a hotpatch out of live processes"),
@@ -91,7 +95,8 @@ def general_help(words: list[str]) -> int:
     if words[0] == "help":
         return dispatch([*words[1:], "--help"])
     if words[0] == "build" and set(words[1:]) <= {"-h", "--help"}:
-        return dispatch(["build", "native", "--help"])
+        write(builders_text())
+        return exit_codes.GOOD
     raise UsageError(f"There is no command {words[0]!r}.", suggestion(words[0]))
 
 
@@ -117,6 +122,12 @@ commands, in the order in which they are used:
 compiler; `apply` and `revert` need the right to trace the process (root, or its user).
 
 {exit_codes.EXPLAINED}"""
+
+
+def builders_text() -> str:
+    builders = [(n, summary) for n, (_, summary) in COMMANDS.items() if n.startswith("build ")]
+    lines = "\n".join(f"  naht {name:<13}  {summary}" for name, summary in builders)
+    return f"what can be built:\n{lines}\n\n`naht build KIND --help` explains one, with examples."
 
 
 def report_error(error: NahtError, *, as_json: bool) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 
-from naht.build.debian.versions import check_name, check_version
-from naht.errors import ToolError, UsageError
+from naht.build.debian.versions import check_name, check_version, version_key
+from naht.errors import NothingToDoError, ToolError, UsageError
 
 _FORMAT = "${db:Status-Status}\t${Architecture}\t${Version}\t${source:Package}\t${source:Version}\n"
 
@@ -32,6 +32,18 @@ def source_of_installed(package: str) -> Installed:
         f"No package {package} is installed here.",
         "`dpkg -S FILE` tells which package a file belongs to.",
     )
+
+
+def newer_than_installed(installed: Installed, newest: str) -> str:
+    """`newest`, if it is newer than what is installed."""
+    if version_key(newest) <= version_key(installed.source_version):
+        raise NothingToDoError(
+            f"{installed.package} comes from {installed.source} {installed.source_version}, and "
+            f"the archives have nothing newer ({newest}).",
+            "For processes that still run code from before an upgrade, name both versions: "
+            "naht build debian SOURCE --from VERSION --to VERSION.",
+        )
+    return newest
 
 
 def _query(package: str) -> list[str]:
