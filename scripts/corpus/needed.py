@@ -4,6 +4,7 @@ what kind of object a file is. Reads only."""
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from functools import cache
@@ -15,26 +16,38 @@ from naht.errors import HostileInputError
 from scripts.corpus.target import ObjectKind
 
 _FOLDERS = ("usr/bin", "usr/sbin", "usr/lib", "usr/libexec", "usr/games")
+_TEST = re.compile(r"(^|[/_.-])(test|check|regress|suite)|tests?$", re.IGNORECASE)
 _MOST = 64 << 20
 _DT_SONAME, _DT_FLAGS_1, _DF_1_PIE = 14, 0x6FFFFFFB, 0x08000000
 
 
 def users_of(library: str, packages: Path) -> list[str]:
     """Programs, relative to `packages`; "" for all of them. The small ones first."""
-    found = [
-        (size, path)
-        for path, size, needed in _programs(packages)
-        if not library or any(n == library or library.startswith(f"{n}.") for n in needed)
-    ]
-    return [path for _, path in sorted(found)]
+    return [path for _, path in sorted(_linked_against(library, packages, _FOLDERS))]
+
+
+def tests_of(library: str, tree: Path) -> list[str]:
+    """Test programs that a built tree holds, relative to it. The large ones first."""
+    found = sorted(_linked_against(library, tree, (".",)), reverse=True)
+    return [path for _, path in found if _TEST.search(path) and not path.startswith("debian/")]
+
+
+def _linked_against(
+    library: str, directory: Path, folders: tuple[str, ...]
+) -> Iterator[tuple[int, str]]:
+    for path, size, needed in _programs(directory, folders):
+        if not library or any(n == library or library.startswith(f"{n}.") for n in needed):
+            yield size, path
 
 
 @cache
-def _programs(packages: Path) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+def _programs(
+    directory: Path, folders: tuple[str, ...]
+) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
     return tuple(
-        (str(path.relative_to(packages)), path.stat().st_size, needed)
-        for folder in _FOLDERS
-        for path in _executables(packages / folder)
+        (str(path.relative_to(directory)), path.stat().st_size, needed)
+        for folder in folders
+        for path in _executables(directory / folder)
         if (needed := needed_libraries(path)) is not None
     )
 

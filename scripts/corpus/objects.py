@@ -16,7 +16,7 @@ from scripts.corpus.driver_check import check_driver, check_loaded
 from scripts.corpus.held import HOLD
 from scripts.corpus.live_root import Ingredients, LiveRoot, live_root
 from scripts.corpus.naht_cli import Naht
-from scripts.corpus.needed import object_kind, users_of
+from scripts.corpus.needed import object_kind, tests_of, users_of
 from scripts.corpus.package_data import PackageData, Run, proves
 from scripts.corpus.program_check import check_program
 from scripts.corpus.results import Check, ObjectResult, Refusal
@@ -24,6 +24,7 @@ from scripts.corpus.target import ObjectKind, Target
 
 _PLAIN_ARGUMENTS: tuple[tuple[str, ...], ...] = (("--version",), ("--help",), ())
 _MOST_TOOLS = 2  # of a library, without data
+_MOST_TESTS = 2
 _MOST_HOSTS = 6  # tried for a plug-in
 MOST_ALIKE = 12  # programs of one case that are run; the others are alike
 
@@ -101,6 +102,7 @@ class LivePart:
         yield from used
         if not used:
             yield from self._tools(target)
+        yield from self._own_tests(target)
         for daemon in self.data.daemons:  # which of them have it mapped is seen when they run
             yield check_daemon(target, daemon)
         if loaded.outcome == "unused" and not used and not drivers:
@@ -129,6 +131,20 @@ class LivePart:
         """Programs of the package that are linked against the library."""
         for program in users_of(target.name, self.ingredients.packages)[:_MOST_TOOLS]:
             yield check_program(target, Run(program, ("--version",)))
+
+    def _own_tests(self, target: Target) -> Iterator[Check]:
+        """The package's own test programs, where its build left some: as they end with an unpatched
+        library of the new build."""
+        if self.ingredients.build is None:
+            return
+        place, directory = self.ingredients.build
+        for test in tests_of(target.name, directory)[:_MOST_TESTS]:
+            program = f"{place.lstrip('/')}/{test}"
+            folder = PurePosixPath("/", program).parent
+            cwd = str(folder.parent if folder.name == ".libs" else folder)
+            where = {"LD_LIBRARY_PATH": f"/{PurePosixPath(target.path).parent}"}
+            run = Run(program, environment=where, ignore_output=True)
+            yield check_program(target, run, kind="test", cwd=cwd)
 
     def _hosted(self, target: Target) -> Iterator[Check]:
         """A plug-in that uses symbols of its program: loaded into programs of the package until it
