@@ -21,14 +21,20 @@ import msgspec
 from naht.build.debian.archive import Archive, host_archive
 from naht.build.debian.built_using import find_packages_built_with
 from naht.build.debian.cache import Cache
-from naht.build.debian.change import ChangeOptions, ChangeResult, SourceTrees, build_change
+from naht.build.debian.change import (
+    ChangeOptions,
+    ChangeResult,
+    SourceTrees,
+    build_change,
+    rebuilt_objects,
+)
 from naht.build.debian.change_job import CopyNote, ObjectChange, Told
 from naht.build.debian.changelog import read_changelog, split_at
 from naht.build.debian.copies import Copy
 from naht.build.debian.older import OlderState, older_state
 from naht.build.debian.patch_notes import cves_in, notes_of, patches_for
 from naht.build.debian.patch_stack import PatchStack
-from naht.build.debian.reference import compare_with_link
+from naht.build.debian.reference import compare_objects
 from naht.build.debian.request import DebianRequest, DebianResult, Reference
 from naht.build.debian.shipped import ShippedObject, read_shipped
 from naht.build.debian.source import SourcePackage
@@ -60,7 +66,9 @@ def build_debian(request: DebianRequest, progress: Progress) -> DebianResult:
         )
         change = build_change(built, sources, work / "result", told, progress, options)
         others = find_packages_built_with(archive.apt, request.source)
-        return _deliver(request, _Found(change, shipped, older, told, others), started)
+        rebuilt = {item.name: built.path / item.file for item in rebuilt_objects(built)}
+        found = _Found(change, shipped, older, told, others, rebuilt)
+        return _deliver(request, found, started)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class _Found:
     older: OlderState
     told: Told
     others: tuple[Copy, ...]
+    rebuilt: Mapping[str, Path]
 
 
 def _scratch(cache: Cache) -> Path:
@@ -204,8 +213,9 @@ def _copies(found: _Found, shipping: Iterable[ObjectChange]) -> tuple[CopyNote, 
 def _references(item: ObjectChange, found: _Found) -> Iterable[Reference]:
     for name in item.shipped_as:
         if name in found.shipped:
-            rebuilt = found.change.path(item.old_file)
-            comparison = compare_with_link(rebuilt, found.shipped[name].file)
+            rebuilt = found.rebuilt.get(name, found.change.path(item.old_file))
+            linked = found.change.path(item.old_file)
+            comparison = compare_objects(rebuilt, found.shipped[name].file, linked)
             yield Reference(name, comparison.verdict, comparison.differences[:50])
         else:
             yield Reference(name, "not in the archive")
