@@ -48,6 +48,14 @@ class LinkedObject:
     path: Path
     placements: dict[tuple[Path, str], tuple[Placement, ...]] = field(default_factory=dict)
     inputs: tuple[Path, ...] = ()  # plain objects linked into it, in link order
+    wrapped: frozenset[str] = frozenset()  # symbols named to the linker with --wrap
+
+    def meant(self, undefined: str) -> str:
+        """The symbol that an undefined reference is resolved to."""
+        if undefined in self.wrapped:
+            return f"__wrap_{undefined}"
+        real = undefined.removeprefix("__real_")
+        return real if real in self.wrapped else undefined
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,13 @@ class Linking:
             definition = self.build.definition(unit, symbol.name)
             function = definition is not None and symbol.name in self.build.file(unit).functions
             return Thing(symbol.name, unit, definition, local, weak, function)
-        if found := self.build.definer(symbol.name):
+        name = self.build.pair.new_link.meant(symbol.name)
+        if found := self.build.definer(name):
             home, definition = found
-            function = symbol.name in self.build.file(home).functions
-            return Thing(symbol.name, home, definition, False, weak, function)
-        function = called or self._is_foreign_function(symbol.name)
-        return Thing(symbol.name, None, None, False, weak, function)
+            function = name in self.build.file(home).functions
+            return Thing(name, home, definition, False, weak, function)
+        function = called or self._is_foreign_function(name)
+        return Thing(name, None, None, False, weak, function)
 
     def _is_foreign_function(self, name: str) -> bool:
         """Object files don't type undefined symbols; linked ones do."""

@@ -6,7 +6,8 @@ Refuses a map that does not describe the linked object or the objects in it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from naht.build.compile_pair import LinkedObject, Placement
@@ -35,7 +36,18 @@ def place(link: Link, path: Path, objects: Mapping[tuple[str, str], Path]) -> Li
         key = (objects[name], section.name)
         where = Placement(section.address, section.size)
         placements[key] = (*placements.get(key, ()), where)
-    return LinkedObject(path, placements, tuple(objects[item.name] for item in link.inputs))
+    inputs = tuple(objects[item.name] for item in link.inputs)
+    return LinkedObject(path, placements, inputs, wrapped_symbols(link.invocation.arguments))
+
+
+def wrapped_symbols(arguments: Sequence[str]) -> frozenset[str]:
+    """Of the linker: `--wrap=SYMBOL` or `--wrap SYMBOL`, with one dash or two."""
+    found = set()
+    for argument, following in pairwise((*arguments, "")):
+        option, equals, value = argument.partition("=")
+        if option in ("-wrap", "--wrap"):
+            found.add(value if equals else following)
+    return frozenset(found)
 
 
 def _movable_sections(item: LinkedInput) -> dict[str, frozenset[int]]:
