@@ -1,0 +1,6 @@
+/* The same transfers through the library that is built with GnuTLS.
+ *
+ * object: libcurl-gnutls.so.4*
+ * link: -l:libcurl-gnutls.so.4 -lssl -lcrypto
+ */
+#include "curl.c"

@@ -1,0 +1,6 @@
+/* The same transfers through the library that is built with NSS.
+ *
+ * object: libcurl-nss.so.4*
+ * link: -l:libcurl-nss.so.4 -lssl -lcrypto
+ */
+#include "curl.c"
