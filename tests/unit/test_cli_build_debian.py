@@ -40,7 +40,7 @@ def result(*objects: ObjectChange, copies: tuple[CopyNote, ...] = ()) -> DebianR
         source="foo", from_version="1-1", to_version="1-2", directory="/out/foo_1-2",
         how="1-1 and 1-2 from the archive", patches=(), advisories=("CVE-2024-0001",),
         objects=objects, copies=copies, references=(Reference(LIBRARY, "identical"),),
-        unread=("README",), unchanged=(), seconds=2.5,
+        unread=("debian/patches/series", "README"), unchanged=("foo-tools:usr/bin/other",), seconds=2.5,
     )  # fmt: skip
 
 
@@ -197,13 +197,14 @@ def test_people_see_every_object_every_copy_and_what_to_do(
     assert "1 of 2 changed objects have a hotpatch, in /out/foo_1-2" in shown
 
 
-def test_nothing_changed_names_what_enters_no_compilation(
+def test_nothing_changed_says_what_was_looked_at(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_result(described(result()))
     shown = capsys.readouterr().out
     assert "No shipped object changed" in shown
-    assert "README" in shown
+    assert "the same code as before: foo-tools:usr/bin/other\n" in shown
+    assert "enter no compilation: README\n" in shown
 
 
 def test_the_choice_between_source_and_installed() -> None:

@@ -95,7 +95,6 @@ def print_heading(document: BuildDebianDocument) -> None:
     write(f"  old source  {clean(document.how)}")
     if document.patches:
         write(f"  changes     {clean(shortened(document.patches))}")
-    write("")
 
 
 def shortened(names: tuple[str, ...]) -> str:
@@ -122,6 +121,7 @@ def print_objects(document: BuildDebianDocument) -> None:
                 str(len(item.functions)),
                 Path(item.hotpatch).name if item.hotpatch else item.reason,
             )
+    write("")
     print_table(table)
 
 
@@ -155,13 +155,22 @@ def print_summary(document: BuildDebianDocument) -> None:
     summary = document.summary
     write("")
     if not summary.objects:
-        write("No shipped object changed: there is nothing to hotpatch.")
-        if document.unread:
-            files = clean(shortened(document.unread))
-            write(f"  these changed files enter no compilation: {files}")
+        print_nothing_changed(document)
     else:
         good = not summary.refused
         made = f"{summary.hotpatches} of {count(summary.objects, 'changed object')}"
         mark = paint(symbols()["good" if good else "bad"], "good" if good else "bad")
         write(f"{mark} {made} have a hotpatch, in {clean(document.directory)}")
     write(f"  took {duration(summary.elapsed_ns)}; all of it is in result.json there")
+
+
+def print_nothing_changed(document: BuildDebianDocument) -> None:
+    write("No shipped object changed: there is nothing to hotpatch.")
+    # What packages are made with changes with every version.
+    files = tuple(name for name in document.unread if not name.startswith("debian/"))
+    for names, told in (
+        (document.unchanged, "linked anew, and the same code as before"),
+        (files, "changed files that enter no compilation"),
+    ):
+        if names:
+            write(f"  {told}: {clean(shortened(names))}")
