@@ -7,6 +7,7 @@ tried. The built package itself is never written.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -70,7 +71,9 @@ class Side:
         upper, work = WORK / self.name / "upper", WORK / self.name / "work"
         for directory in (upper, work):
             directory.mkdir(parents=True, exist_ok=True)
-        shutil.copystat(BASE / "build", upper)
+        owner = (BASE / "build").stat()
+        os.chown(upper, owner.st_uid, owner.st_gid)
+        upper.chmod(owner.st_mode & 0o7777)
         mounts.overlay((BASE / "build",), upper, work, target)
 
     def reads(self, name: str) -> bool:
