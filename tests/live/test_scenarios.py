@@ -246,6 +246,65 @@ def test_hooks_run_and_the_first_can_say_no(tmp_path: Path, drivers: Path) -> No
         assert target.quit() == 0
 
 
+def test_shadow_data_belong_to_live_objects(tmp_path: Path, drivers: Path) -> None:
+    """A session from before is counted for; its neighbours aren't; and what is closed is forgotten,
+    though the next session lies at the same address."""
+    trees = prepare(case_named("shadow-data"), tmp_path)
+    hotpatch = build(trees)
+    assert image_of(hotpatch).hands_over == ("naht_shadow_root",)
+    with running(trees, drivers) as target:
+        assert tries(target, "bad 1", 5) == ["wrong"] * 5
+        assert_outcome(apply(hotpatch, target), "applied")
+        assert tries(target, "bad 1", 5) == ["wrong"] * 3 + ["locked"] * 2
+        assert target.ask("good 1") == "locked"
+        assert target.ask("good 2") == "welcome"
+        assert target.ask("close 1") == "closed"
+        assert target.ask("good 1") == "welcome"
+        target.assert_beating()
+
+        assert_outcome(revert(target), "reverted", "reverted-memory-kept")
+        assert tries(target, "bad 1", 5) == ["wrong"] * 5
+        assert_outcome(apply(hotpatch, target), "applied")
+        assert tries(target, "bad 1", 4) == ["wrong"] * 3 + ["locked"]
+        target.assert_beating()
+        assert target.quit() == 0
+
+
+def tries(target: Target, command: str, times: int) -> list[str]:
+    return [target.ask(command) for _ in range(times)]
+
+
+def test_shadow_data_go_over_to_the_next_level(tmp_path: Path, drivers: Path) -> None:
+    case = case_named("shadow-data")
+    trees = prepare(case, tmp_path)
+    newer = lay_tree(case, "newer", tmp_path / "newer")
+    first = build(trees, hotpatch_id="level-1", level=1)
+    second = build(trees, new=newer, hotpatch_id="level-2", level=2, supersedes=("level-1",))
+    with running(trees, drivers) as target:
+        assert_outcome(apply(first, target), "applied")
+        assert tries(target, "bad 1", 2) == ["wrong", "wrong"]
+        outcome = apply(second, target)
+        assert (outcome.outcome, outcome.replaced) == ("applied", ("level-1",))
+        assert target.ask("good 1") == "welcome after failures"
+        assert target.ask("good 2") == "welcome"
+        assert tries(target, "bad 1", 2) == ["wrong", "locked"]
+        target.assert_beating()
+        assert target.quit() == 0
+
+
+def test_shadow_data_are_separate_after_a_fork(tmp_path: Path, drivers: Path) -> None:
+    trees = prepare(case_named("shadow-data"), tmp_path)
+    hotpatch = build(trees)
+    with running(trees, drivers) as target:
+        assert_outcome(apply(hotpatch, target), "applied")
+        assert tries(target, "bad 1", 2) == ["wrong", "wrong"]
+        target.ask("fork")
+        assert tries(target, "to 0 bad 1", 2) == ["wrong", "locked"]
+        assert target.ask("good 1") == "welcome"
+        assert tries(target, "bad 1", 2) == ["wrong", "locked"]
+        assert target.quit() == 0
+
+
 def test_process_of_another_build_is_refused(tmp_path: Path, drivers: Path) -> None:
     trees = prepare(case_named("altered-code-REFUSED"), tmp_path)
     hotpatch = build(trees)

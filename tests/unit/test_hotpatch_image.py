@@ -105,6 +105,10 @@ def test_a_good_image_becomes_a_view() -> None:
     assert not view.symbols["n"].is_function
 
 
+def test_a_word_of_data_may_be_handed_over() -> None:
+    check_image(ElfFile(write_image(draft())), edited(hands_over=("n",)))
+
+
 def relocate(name: str, *args: object) -> Callable[[Draft], None]:
     return lambda d: d.sections[name].relocations.append(DraftRelocation(*args))  # type: ignore[arg-type]
 
@@ -209,6 +213,10 @@ BAD_MANIFESTS = {
     ),
     "hook that is data": edited(hooks=Hooks(pre_apply="text")),
     "hook nowhere": edited(hooks=Hooks(pre_revert="g")),
+    "hands over code": edited(hands_over=("f",)),
+    "hands over a constant": edited(hands_over=("text",)),
+    "hands over nothing": edited(hands_over=("g",)),
+    "hands over twice": edited(hands_over=("n", "n")),
 }
 
 

@@ -430,7 +430,8 @@ def test_static_local_constants_of_different_functions_are_strangers(tmp_path: P
     """One function is gone and another is new, each with a table of the same name that it gives
     away: what live memory holds of the old table nobody has changed."""
     text = """
-        __attribute__((visibility("hidden"))) const int *%s(void) {{ static const int table[] = {{%d, 2}}; return table; }}
+        __attribute__((visibility("hidden"))) const int *%s(void) {{
+            static const int table[] = {{%d, 2}}; return table; }}
         int api(int n) {{ static const int table[] = {{5, 6, 7}}; return table[n] + %d; }}
     """
     old, new = (

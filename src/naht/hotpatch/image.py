@@ -91,6 +91,7 @@ def check_image(elf: ElfFile, image: Image) -> HotpatchImage:
     _check_bindings(view, image)
     _check_functions(view, image)
     _check_hooks(view, image)
+    _check_handed_over(view, image)
     _check_unwind_table(view)
     return view
 
@@ -317,6 +318,19 @@ def _check_hooks(view: HotpatchImage, image: Image) -> None:
     for name in (image.hooks.pre_apply, image.hooks.post_apply, image.hooks.pre_revert):
         if name and (name not in view.symbols or view.symbols[name].section not in code):
             raise _bad("a hook is not in it", name)
+
+
+def _check_handed_over(view: HotpatchImage, image: Image) -> None:
+    data = {s.name: s for s in view.sections if s.kind == "data"}
+    for name in image.hands_over:
+        found = view.symbols.get(name)
+        if found is None or found.section not in data or found.size != 8:
+            raise _bad("what it hands over is no word of its data", name)
+        section = data[found.section]
+        if found.value % 8 or section.alignment % 8 or section.relocations:
+            raise _bad("what it hands over is not aligned, or is relocated", name)
+    if len(set(image.hands_over)) != len(image.hands_over):
+        raise _bad("it hands something over twice")
 
 
 def _check_unwind_table(view: HotpatchImage) -> None:

@@ -103,6 +103,8 @@ class Image(Frozen, frozen=True, kw_only=True):
     bindings: Annotated[tuple[Binding, ...], msgspec.Meta(max_length=MAX_BINDINGS)]
     hooks: Hooks = Hooks()
     escapes: Escape = "none"
+    hands_over: Annotated[tuple[Name, ...], msgspec.Meta(max_length=16)] = ()
+    """Symbols of 8-byte words whose value a hotpatch that replaces this one takes over."""
 
 
 class Component(Frozen, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ __all__ = ["Description", "emit"]
 
 MEMBER = "x86_64.o"
 MINIMUM_ENGINE = "0.1.0"
+HANDED_OVER = frozenset({"naht_shadow_root"})  # naht.h: where the shadow data are found
 
 
 def emit(
@@ -141,6 +142,9 @@ class _Emission:
             return "overlap"
         return "quiescent"
 
+    def handed_over(self) -> tuple[str, ...]:
+        return tuple(sorted(c.symbol for c in self.closure.writable if c.name in HANDED_OVER))
+
     def _calls_itself(self, placed: PlacedFunction) -> bool:
         file = self.build.file(placed.included.unit)
         for chunk in (placed.chunk, *placed.cold):
@@ -188,6 +192,7 @@ def _describe_image(emission: _Emission, functions: tuple[Function, ...], raw: b
         bindings=emission.bindings.all(),
         hooks=emission.hooks,
         escapes=emission.references.escapes.worst,
+        hands_over=emission.handed_over(),
     )
 
 

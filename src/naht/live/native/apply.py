@@ -303,6 +303,7 @@ def _switch(session: Session, plan: ApplyPlan, record: Record) -> None:
             state_expected(record),
             *map(state_expected, plan.replaced),
             *((e.address, e.before) for e in entries),
+            *((word.source, word.value) for word in plan.taken_over),
         ],
         writes=writes,
         quiet=_quiet_ranges(plan) if together else _interrupted_ranges(plan),

@@ -17,6 +17,7 @@ from naht.domain.process import LoadedObject
 from naht.errors import TargetRefusedError, ToolError
 from naht.hotpatch.image import HotpatchImage
 from naht.hotpatch.manifest import Function, Image, Manifest
+from naht.live.native import handover
 from naht.live.native import record as records
 from naht.live.native.arena import PAGE, ArenaLayout, RegionLayout, find_place, lay_out
 from naht.live.native.linking import ResolveBinding, jump_bytes, link_region, resolve_symbols
@@ -60,6 +61,7 @@ class ApplyPlan(msgspec.Struct, frozen=True):
     switching: Switching
     replaced: tuple[Record, ...]
     hooks: HookAddresses
+    taken_over: tuple[handover.TakenOver, ...]
 
 
 class PlanInput(msgspec.Struct, frozen=True):
@@ -92,11 +94,14 @@ def plan_apply(
     _check_entries(entries, memory)
     forth = plan_switching(entries, given.together, stubs)
     back = plan_switching(_way_back(given, changed, addresses), given.together, stubs)
-    contents = _link_contents(given, layout, base, addresses, stubs)
+    handed = handover.hands_over(given.image.hands_over, addresses)
+    taken = handover.take_over(handed, given.replaced, memory.read)
+    contents = _link_contents(given, layout, base, addresses, stubs, taken)
     payload = _describe(given, layout, base, contents, hooks)
+    payload = msgspec.structs.replace(payload, hands_over=handed)
     payload = _describe_switching(payload, given, changed, addresses, forth, back)
     contents["record"] = _encode(payload, layout)
-    return ApplyPlan(payload, contents, forth, given.replaced, hooks)
+    return ApplyPlan(payload, contents, forth, given.replaced, hooks, taken)
 
 
 def _record_room(given: PlanInput) -> int:
@@ -104,6 +109,7 @@ def _record_room(given: PlanInput) -> int:
     functions = sum(1024 + 6 * len(f.name) + 96 * len(f.parts) for f in given.image.functions)
     replaced = sum(512 * len(r.payload.redirects) for r in given.replaced)
     texts = len(msgspec.json.encode((given.manifest.advisories, given.manifest.supersedes)))
+    texts += sum(64 + 6 * len(name) for name in given.image.hands_over)
     return 2048 + functions + replaced + texts + 6 * len(given.object.path)
 
 
@@ -210,14 +216,17 @@ def check_bytes(memory: TargetMemory, name: str, address: int, expected: bytes) 
 
 
 def _link_contents(
-    given: PlanInput, layout: ArenaLayout, base: int, addresses: dict[str, int], stubs: StubArea
-) -> dict[RegionKind, bytes]:
+    given: PlanInput, layout: ArenaLayout, base: int, addresses: dict[str, int], stubs: StubArea,
+    taken: tuple[handover.TakenOver, ...],
+) -> dict[RegionKind, bytes]:  # fmt: skip
     contents: dict[RegionKind, bytes] = {}
     for region in layout.regions[1:]:
         content = link_region(given.view, layout, region, base, addresses)
         if region.kind == "code":
             at = layout.stubs - region.offset
             content[at : at + len(stubs.content)] = stubs.content
+        elif region.kind == "data":
+            handover.fill(content, base + region.offset, taken)
         contents[region.kind] = bytes(content)
     return contents
 

@@ -65,6 +65,13 @@ class Redirect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     between: Between = ""  # the jump that stands here while a set is reverted; "" where none does
 
 
+class HandedOver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A word of its data whose value a successor takes over."""
+
+    name: Name
+    address: Address
+
+
 class EntryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What applying does to one entry: five bytes before, in between (a jump to a trampoline that
     still runs what ran before, or "" where none is needed), and after."""
@@ -94,6 +101,7 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     revert_pivot: Address = 0  # the same for the way back
     unwind_frames: Address = 0  # .eh_frame in the arena; 0: not registered
     brings_to: tuple[ShippedVersion, ...] = ()  # as the manifest has it; for reports only
+    hands_over: tuple[HandedOver, ...] = ()
     pre_revert: Address = 0  # stub that calls the hook and stores its result; 0: no hook
     hook_result: Address = 0  # where such a stub stores the result, 8 bytes
     engine: str
@@ -148,6 +156,7 @@ def decode_record(address: int, data: bytes) -> Record:
         raise _malformed(str(error)) from error
     _check_regions(address, payload)
     _check_redirects(payload)
+    _check_handed_over(payload)
     return Record(address, state, unwind & 0xFFFFFFFF, payload)
 
 
@@ -174,6 +183,13 @@ def _check_redirects(payload: Payload) -> None:
         inside = any(0 <= target - region.address < region.size for region in code)
         if jump[0] != JUMP_OPCODE or target != redirect.new_address or not inside:
             raise _malformed("a jump that does not lead into it")
+
+
+def _check_handed_over(payload: Payload) -> None:
+    """Only words of its own data: a successor reads them."""
+    data = [range(r.address, r.address + r.size - 7) for r in payload.regions if r.kind == "data"]
+    if not all(any(word.address in place for place in data) for word in payload.hands_over):
+        raise _malformed("it hands over what is not its own")
 
 
 def _malformed(why: str) -> HostileInputError:

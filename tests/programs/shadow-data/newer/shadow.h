@@ -1,0 +1,3 @@
+#pragma once
+
+enum { FAILURES = 1 };
