@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from naht.build.compile_pair import BuiltPair
+from naht.build.native.description import Description
+from naht.build.native.emit import emit
 from naht.build.native.judge import JudgeOptions, judge
+from naht.elf.file import ElfFile
 from naht.errors import BuildRefusedError
 from tests.builders.judged_pair import built, included, one_file
 from tests.builders.native_pair import run
@@ -65,7 +69,14 @@ def test_literals_that_moved_are_the_same(tmp_path: Path) -> None:
     made = pair(tmp_path, changed(VERSION), changed(API))
     old, theirs = (p.read_bytes() for p in (made.old_link.path, made.running))
     assert old.index(b"api %s") != theirs.index(b"api %s")
-    assert included(judge(made, JudgeOptions())) == {"api": "changed"}
+    changes = judge(made, JudgeOptions())
+    assert included(changes) == {"api": "changed"}
+    manifest, _ = emit(made, changes, Description(id="moved"))
+    (part,) = manifest.images[0].functions[0].parts
+    running = ElfFile(made.running.read_bytes())
+    code = running.read_address(part.offset, part.size)
+    assert part.digest == sha256(code).hexdigest()
+    assert code != ElfFile(old).read_address(part.offset, part.size)
 
 
 @pytest.mark.parametrize(

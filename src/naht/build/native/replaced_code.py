@@ -1,20 +1,23 @@
 """The old code of a changed function: where its parts run, their bytes, and how it is redirected.
 
-The bytes are those of the running binary, which must be those of the old build; a function that
-differs there is refused by name.
+The bytes are those of the running binary, which must be those of the old build but for where
+unnamed literals lie; a function that differs there is refused by name.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 from naht.build.native.closure import PlacedFunction
 from naht.build.native.code_checks import leaves
 from naht.build.native.displaced import displace
+from naht.build.native.linked import LinkedView
 from naht.build.native.linking import Linking
 from naht.build.native.old_object import OldThing
 from naht.build.native.relocatable import Named, Place, Relocatable
+from naht.build.native.running_content import RunningContent
 from naht.build.native.writer import Draft, DraftRelocation, DraftSection
 from naht.errors import BuildRefusedError
 from naht.hotpatch.image import DISPLACED_PREFIX, ENDBR64, OLD_PREFIX, REDIRECT_SIZE
@@ -68,7 +71,8 @@ class ReplacedCodeWriter:
 
     def _running_bytes(self, thing: OldThing, where: str) -> bytes:
         code = self._linking.running.read(thing.address, thing.size)
-        if code != self._linking.old.elf.read_address(thing.address, thing.size):
+        same = code == self._linking.old.elf.read_address(thing.address, thing.size)
+        if not same and self._content.difference(thing.address, thing.size):
             raise BuildRefusedError(
                 "running-differs",
                 f"{thing.name} is not the same code in the running binary as in the old build.",
@@ -76,6 +80,10 @@ class ReplacedCodeWriter:
                 where=where,
             )
         return code
+
+    @cached_property
+    def _content(self) -> RunningContent:
+        return RunningContent(LinkedView(self._linking.old.link), self._linking.running)
 
     def _redirect(self, thing: OldThing, code: bytes, where: str) -> int:
         skip = len(ENDBR64) if code.startswith(ENDBR64) else 0
