@@ -85,8 +85,10 @@ class Enclosure:
         spaces = ["--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts"]
         if not self.network:
             spaces.append("--net")
+        # When we are killed, everything inside goes, too.
+        bound = ["setpriv", "--pdeathsig", "KILL", "unshare"]
         return subprocess.run(
-            ["unshare", *spaces, sys.executable, "-m", "naht.build.debian.enter"],
+            [*bound, *spaces, sys.executable, "-m", "naht.build.debian.enter"],
             input=json.dumps({"enclosure": asdict(self), **job}).encode(),
             stdout=stdout, stderr=stderr, check=False,
         )  # fmt: skip
