@@ -109,7 +109,7 @@ def _install(entry: Entry, base: CleanRoot, description: Path, profiles: tuple[s
     enclosure = base.enclosure(entry.path, (source,), network=True)
     log = entry.path / "log"
     command = [
-        "apt-get", "build-dep", "-y", "-qq", "--no-install-recommends", f"-P{','.join(profiles)}",
+        "apt-get", "build-dep", "--arch-only", "-y", "-qq", "--no-install-recommends", f"-P{','.join(profiles)}",
         f"/naht/source/{description.name}",
     ]  # fmt: skip
     if enclosure.run(command, log, environment={**ENVIRONMENT, **_QUIET}):

@@ -75,7 +75,7 @@ def build_package(
     log = entry.path / "build.log"
     enclosure.call("naht.build.debian.package_build:prepare", {"tree": built.tree}, log)
     command = [
-        "dpkg-buildpackage", "-b", "-uc", "-us", f"-P{','.join(profiles)}",
+        "dpkg-buildpackage", "-B", "-uc", "-us", f"-P{','.join(profiles)}",
         f"--rules-file={_RULES}",
     ]  # fmt: skip
     environment = {
