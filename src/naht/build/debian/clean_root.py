@@ -36,12 +36,15 @@ class CleanRoot:
         self, scratch: Path, mounts: tuple[Layered, ...] = (), *, network: bool = False
     ) -> Enclosure:
         """`scratch` takes all that is written outside of `mounts`."""
-        for name in ("upper", "work", "root"):
-            (scratch / name).mkdir(parents=True, exist_ok=True)
-        if self.layers == _HOST:
-            return Enclosure(Layered(str(scratch / "root"), ("/",)), mounts, network)
+        (scratch / "root").mkdir(parents=True, exist_ok=True)
         lower = tuple(str(layer) for layer in self.layers)
-        root = Layered(str(scratch / "root"), lower, str(scratch / "upper"), str(scratch / "work"))
+        (scratch / "layer").mkdir(exist_ok=True)
+        upper, work = (str(scratch / "layer" / name) for name in ("upper", "work"))
+        on_host = self.layers == _HOST
+        if not on_host:
+            for directory in (upper, work):
+                Path(directory).mkdir(exist_ok=True)
+        root = Layered(str(scratch / "root"), lower, upper, work, in_memory=on_host)
         return Enclosure(root, mounts, network)
 
 
@@ -109,7 +112,8 @@ def _install(entry: Entry, base: CleanRoot, description: Path, profiles: tuple[s
     enclosure = base.enclosure(entry.path, (source,), network=True)
     log = entry.path / "log"
     command = [
-        "apt-get", "build-dep", "--arch-only", "-y", "-qq", "--no-install-recommends", f"-P{','.join(profiles)}",
+        "apt-get", "build-dep", "--arch-only", "-y", "-qq", "--no-install-recommends",
+        f"-P{','.join(profiles)}",
         f"/naht/source/{description.name}",
     ]  # fmt: skip
     if enclosure.run(command, log, environment={**ENVIRONMENT, **_QUIET}):
@@ -117,7 +121,8 @@ def _install(entry: Entry, base: CleanRoot, description: Path, profiles: tuple[s
             f"The build dependencies of {description.stem} can't be installed.",
             f"Its output is in {log}.",
         )
-    for name in ("work", "root"):
+    (entry.path / "layer/upper").rename(entry.path / "upper")
+    for name in ("layer", "root"):
         shutil.rmtree(entry.path / name, ignore_errors=True)
 
 

@@ -32,7 +32,8 @@ class Layered:
     """A directory made of layers, as it is seen at `target` inside.
 
     lower: from top to bottom, never written. upper, work: a pair on one file system; without them
-    the one lower directory is bound as it is.
+    the one lower directory is bound as it is. in_memory: `upper` and `work` are, in their common
+    parent: overlayfs takes no layer that lies inside of another.
     """
 
     target: str
@@ -40,6 +41,7 @@ class Layered:
     upper: str = ""
     work: str = ""
     read_only: bool = False
+    in_memory: bool = False
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,10 @@ def _mount_all(enclosure: Mapping[str, Any]) -> Path:
 def _mount(layered: Layered, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     lower = [Path(p) for p in layered.lower]
+    if layered.in_memory:
+        mounts.special("tmpfs", Path(layered.upper).parent, "mode=755")
+        for directory in (layered.upper, layered.work):
+            Path(directory).mkdir()
     if layered.upper:
         mounts.overlay(lower, Path(layered.upper), Path(layered.work), target)
     else:
