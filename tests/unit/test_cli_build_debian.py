@@ -30,7 +30,7 @@ MADE = ObjectChange(
 REFUSED = ObjectChange(
     name="src/foo", shipped_as=(TOOL,), build_id="cd" * 20, old_file="", new_file="",
     running_file="",
-    refusal=RefusalText("layout-changed", "struct \x1bfoo grew.\nIt lives.", "Do this.", "foo.h:3"),
+    refusal=RefusalText("layout-changed", "struct \x1bfoo grew.\nIt lives.", "Do this.\nOr \x1b.", "foo.h:3"),
 )  # fmt: skip
 COPY = CopyNote("archive", "libfoo-dev:usr/lib/libfoo.a", ("libfoo-dev:usr/lib/libfoo.a",))
 
@@ -40,7 +40,8 @@ def result(*objects: ObjectChange, copies: tuple[CopyNote, ...] = ()) -> DebianR
         source="foo", from_version="1-1", to_version="1-2", directory="/out/foo_1-2",
         how="1-1 and 1-2 from the archive", patches=(), advisories=("CVE-2024-0001",),
         objects=objects, copies=copies, references=(Reference(LIBRARY, "identical"),),
-        unread=("debian/patches/series", "README"), unchanged=("foo-tools:usr/bin/other",), seconds=2.5,
+        unread=("debian/patches/series", "README"), unchanged=("foo-tools:usr/bin/other",),
+        seconds=2.5,
     )  # fmt: skip
 
 
@@ -175,7 +176,11 @@ def test_the_document_of_a_refusal_says_it_all() -> None:
         None,
         "layout-changed",
     )
-    assert (refused.next_step, refused.where, refused.reference) == ("Do this.", "foo.h:3", "")
+    assert (refused.next_step, refused.where, refused.reference) == (
+        "Do this.\nOr \x1b.",
+        "foo.h:3",
+        "",
+    )
     assert document.copies[0].shipped_as == ("libfoo-dev:usr/lib/libfoo.a",)
 
 
@@ -191,7 +196,8 @@ def test_people_see_every_object_every_copy_and_what_to_do(
     assert lines[TOOL].split()[-1] == "layout-changed"
     assert "libfoo1-udeb:usr/lib/libfoo.so.1" in lines
     assert "foo.h:3: struct \\x1bfoo grew." in shown
-    assert "next: Do this." in shown
+    assert "    It lives.\n    next: Do this.\n    next: Or \\x1b.\n" in shown
+    assert "--patch NAME" in shown
     assert "\x1b" not in shown
     assert "gets no hotpatch:\n  archive" in shown
     assert "1 of 2 changed objects have a hotpatch, in /out/foo_1-2" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,14 +129,14 @@ def print_refusal(item: DebianObject) -> None:
         where = f"{clean(item.where)}: " if item.where else ""
         write("")
         write(f"{paint(symbols()['bad'], 'bad')} {clean(item.shipped_as[0])}: {item.reason}")
-        for line in indented(f"{where}{item.cause or 'it has no cause.'}"):
-            write(line)
-        if item.next_step:
-            write(f"    next: {clean(item.next_step)}")
+        for line in (where + clean_lines(item.cause)).splitlines():
+            write(f"    {line}")
+        for line in clean_lines(item.next_step).splitlines():
+            write(f"    next: {line}")
 
 
-def indented(text: str) -> Iterator[str]:
-    return (f"    {clean(line)}" for line in text.splitlines())
+def clean_lines(text: str) -> str:
+    return "\n".join(clean(line) for line in text.splitlines())
 
 
 def print_copies(document: BuildDebianDocument) -> None:
@@ -160,7 +159,10 @@ def print_summary(document: BuildDebianDocument) -> None:
         good = not summary.refused
         made = f"{summary.hotpatches} of {count(summary.objects, 'changed object')}"
         mark = paint(symbols()["good" if good else "bad"], "good" if good else "bad")
-        write(f"{mark} {made} have a hotpatch, in {clean(document.directory)}")
+        verb = "has" if summary.objects == 1 else "have"
+        write(f"{mark} {made} {verb} a hotpatch, in {clean(document.directory)}")
+        if summary.refused and len(document.patches) != 1:
+            write("  one patch may be in the way of the others: --patch NAME… builds some of them")
     write(f"  took {duration(summary.elapsed_ns)}; all of it is in result.json there")
 
 
