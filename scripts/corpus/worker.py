@@ -11,14 +11,13 @@ import shutil
 import sys
 import time
 import traceback
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from naht.build.debian.cache import Cache
 from naht.build.debian.change import ChangeResult, SourceTrees, build_change
 from naht.build.debian.change_job import Told
-from naht.build.debian.package_build import BUILD_PATH
 from naht.build.debian.quilt import TreePair, state_before
 from naht.errors import NahtError
 from scripts.corpus.cases import Case
@@ -133,7 +132,7 @@ class Worker:
         compiled.mkdir(exist_ok=True)
         ingredients = Ingredients(
             ready.built.root, packages, inside_tools(cache, ready.built.root), data.directory,
-            (BUILD_PATH, ready.built.build),
+            (ready.built.place, ready.built.build),
         )  # fmt: skip
         return LivePart(change, ingredients, data, self.case.patch, self.scratch / "live", compiled)
 
