@@ -26,7 +26,7 @@ from naht.build.debian.change_job import (
     Told,
 )
 from naht.build.debian.enclosure import Layered
-from naht.build.debian.package_build import BUILD_PATH, RECORDER, BuiltPackage
+from naht.build.debian.package_build import RECORDER, BuiltPackage
 from naht.build.debian.shipped import ShippedObject, read_shipped
 from naht.build.native.request import Progress
 
@@ -80,7 +80,7 @@ def build_change(
     work = out / "work"
     work.mkdir(parents=True)
     job = ChangeJob(
-        tree_name=built.tree_name,
+        tree=built.tree,
         old=sources.old is not None,
         new=sources.new is not None,
         shipped=_names_by_build_id(built, out / "shipped", options.running),
@@ -158,7 +158,7 @@ def _mounts(built: BuiltPackage, sources: SourceTrees, out: Path) -> tuple[Layer
     sides = {"base": sources.base, "old": sources.old, "new": sources.new}
     return (
         Layered("/naht/base", (str(built.path),), read_only=True),
-        Layered(BUILD_PATH, (str(built.build),), read_only=True),
+        Layered(built.place, (str(built.build),), read_only=True),
         Layered(
             RECORDER, (str(built.recorder),), str(work / "recorder-upper"),
             str(work / "recorder-work"),

@@ -30,7 +30,6 @@ from naht.build.debian.change_job import (
 )
 from naht.build.debian.copies import find_copies
 from naht.build.debian.linked_pairs import LinkedPair, link_key, linked_pairs, links_of
-from naht.build.debian.package_build import BUILD_PATH
 from naht.build.debian.shipped import Kind, Shipped, ShippedObject
 from naht.build.debian.sides import BASE, WORK, Records, Side, build_side, compare_sources
 from naht.build.native.description import Description
@@ -70,7 +69,7 @@ class _Found:
 class _Change:
     def __init__(self, job: ChangeJob) -> None:
         self.job = job
-        self.tree = Path(BUILD_PATH) / job.tree_name
+        self.tree = Path(job.tree)
         self.records = Records.of_base()
         self.unchanged: list[str] = []
         self.base_ids = {r.id for r in self.records.base}

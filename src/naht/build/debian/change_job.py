@@ -39,7 +39,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeJob(msgspec.Struct, frozen=True, kw_only=True):
-    tree_name: str
+    tree: str  # where it was built, inside
     old: bool  # whether the side has a source tree of its own; else it is the base
     new: bool
     shipped: dict[str, tuple[ShippedName, ...]]  # by build-id of the base's object

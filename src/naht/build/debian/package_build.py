@@ -14,15 +14,16 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from naht.build.debian.build_path import FIXED, build_path
 from naht.build.debian.cache import Entry
+from naht.build.debian.changelog import read_changelog
 from naht.build.debian.clean_root import QUICK, CleanRoot
 from naht.build.debian.enclosure import BUILDER, ENVIRONMENT, Layered
 from naht.build.native.toolchain import Recorder, install_recorder
 from naht.errors import ToolError
 
-# Where Debian's build daemons unpack sources; some programs hold the path.
-BUILD_PATH = "/build/reproducible-path"
 RECORDER = "/naht/recorder"
 _RULES = "make -f debian/rules"  # through the PATH, so that the recorder sees the makes below it
 _SHEBANG = re.compile(rb"\A#!\s*/usr/bin/make\s+")
@@ -32,7 +33,7 @@ _HOW = "build.json"
 
 @dataclass(frozen=True)
 class BuiltPackage:
-    """`build` is what was at BUILD_PATH, `recorder` what was at RECORDER."""
+    """`build` is what was at `place`, `recorder` what was at RECORDER."""
 
     path: Path
     root: CleanRoot
@@ -47,9 +48,14 @@ class BuiltPackage:
         return self.path / "recorder"
 
     @property
+    def place(self) -> str:
+        """Inside."""
+        return str(json.loads((self.path / _HOW).read_text()).get("place", FIXED))
+
+    @property
     def tree(self) -> str:
         """Inside."""
-        return f"{BUILD_PATH}/{self.tree_name}"
+        return f"{self.place}/{self.tree_name}"
 
 
 def build_package(
@@ -67,23 +73,18 @@ def build_package(
     shutil.copytree(tree, built.build / tree_name, symlinks=True)
     _find_make_by_path(built.build / tree_name / "debian/rules")
     built.recorder.mkdir()
+    how = _how(tree, timestamp, jobs, profiles)
+    (entry.path / _HOW).write_text(json.dumps(how))
     mounts = (
-        Layered(BUILD_PATH, (str(built.build),)),
+        Layered(built.place, (str(built.build),)),
         Layered(RECORDER, (str(built.recorder),)),
     )
     enclosure = root.enclosure(entry.path / "scratch", mounts)
     log = entry.path / "build.log"
     enclosure.call("naht.build.debian.package_build:prepare", {"tree": built.tree}, log)
-    command = [
-        "dpkg-buildpackage", "-B", "-uc", "-us", f"-P{','.join(profiles)}",
-        f"--rules-file={_RULES}",
-    ]  # fmt: skip
-    environment = {
-        **recorded_environment(timestamp),
-        "DEB_BUILD_OPTIONS": f"{' '.join(profiles)} parallel={jobs}",
-    }
-    (entry.path / _HOW).write_text(json.dumps({"command": command, "environment": environment}))
-    status = enclosure.run(command, log, cwd=built.tree, user=BUILDER, environment=environment)
+    status = enclosure.run(
+        how["command"], log, cwd=built.tree, user=BUILDER, environment=how["environment"]
+    )
     if status:
         raise ToolError(
             f"{tree_name} does not build (status {status}):\n{_tail(log)}",
@@ -91,6 +92,22 @@ def build_package(
         )
     shutil.rmtree(entry.path / "scratch", ignore_errors=True)
     return built
+
+
+def _how(tree: Path, timestamp: int, jobs: int, profiles: tuple[str, ...]) -> dict[str, Any]:
+    """All that a second build of the same tree needs to know."""
+    source = read_changelog(tree)[0].text.partition(" ")[0]
+    return {
+        "place": build_path(source, timestamp),
+        "command": [
+            "dpkg-buildpackage", "-B", "-uc", "-us", f"-P{','.join(profiles)}",
+            f"--rules-file={_RULES}",
+        ],
+        "environment": {
+            **recorded_environment(timestamp),
+            "DEB_BUILD_OPTIONS": f"{' '.join(profiles)} parallel={jobs}",
+        },
+    }  # fmt: skip
 
 
 def _find_make_by_path(rules: Path) -> None:

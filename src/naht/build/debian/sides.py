@@ -15,7 +15,7 @@ from pathlib import Path
 
 from naht.build.debian import mounts
 from naht.build.debian.copied_sources import find_copied_sources
-from naht.build.debian.package_build import BUILD_PATH, RECORDER, build_whole
+from naht.build.debian.package_build import RECORDER, build_whole
 from naht.build.debian.replay import replay
 from naht.build.native import trees
 from naht.build.native.dependencies import files_read, stale_units
@@ -66,7 +66,7 @@ class Side:
 
     def show(self) -> None:
         """Puts this side where packages are built."""
-        target = Path(BUILD_PATH)
+        target = self.tree.parent
         mounts.unmount(target)
         upper, work = WORK / self.name / "upper", WORK / self.name / "work"
         for directory in (upper, work):
@@ -85,9 +85,9 @@ class Side:
         )
 
     def reset(self) -> None:
-        mounts.unmount(Path(BUILD_PATH))
+        mounts.unmount(self.tree.parent)
         shutil.rmtree(WORK / self.name)
-        mounts.bind(BASE / "build", Path(BUILD_PATH), read_only=True)
+        mounts.bind(BASE / "build", self.tree.parent, read_only=True)
 
 
 def build_side(
@@ -105,6 +105,7 @@ def build_side(
     side.change = _with_copies(compare_sources(side.base_source, side.source), side)
     side.stale = _stale(side, compilations)
     _synchronise(side)
+    side.stale = tuple(x for x in side.stale if x.source.path.is_file())  # others are gone
     trees.touch(x.source.path for x in side.stale)
     progress(f"building the {side.name} side ({len(side.stale)} units)…")
     try:
