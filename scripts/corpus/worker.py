@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import traceback
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
