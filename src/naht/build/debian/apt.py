@@ -69,9 +69,11 @@ class OfferedBinary:
 
 
 class PrivateApt:
-    """`entries`: deb822 source entries, of which naht.build.debian.apt_entries has the host's."""
+    """`entries`: deb822 source entries, of which naht.build.debian.apt_entries has the host's.
+    `options`: of apt, NAME=VALUE."""
 
-    def __init__(self, root: Path, entries: str) -> None:
+    def __init__(self, root: Path, entries: str, options: Sequence[str] = ()) -> None:
+        self._options = [word for option in options for word in ("-o", option)]
         self._root = root.absolute()
         self.entries = entries
         for part in ("state/lists/partial", "cache/archives/partial", "sources.list.d"):
@@ -155,7 +157,7 @@ class PrivateApt:
     def run(
         self, tool: str, *arguments: str, folder: Path | None = None, seconds: float = _QUICK
     ) -> subprocess.CompletedProcess[str]:
-        command = [tool, "-c", str(self._configuration), *arguments]
+        command = [tool, "-c", str(self._configuration), *self._options, *arguments]
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
         try:
             return subprocess.run(
