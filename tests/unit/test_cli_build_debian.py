@@ -30,7 +30,9 @@ MADE = ObjectChange(
 REFUSED = ObjectChange(
     name="src/foo", shipped_as=(TOOL,), build_id="cd" * 20, old_file="", new_file="",
     running_file="",
-    refusal=RefusalText("layout-changed", "struct \x1bfoo grew.\nIt lives.", "Do this.\nOr \x1b.", "foo.h:3"),
+    refusal=RefusalText(
+        "layout-changed", "struct \x1bfoo grew.\nIt lives.", "Do this.\nOr \x1b.", "foo.h:3"
+    ),
 )  # fmt: skip
 COPY = CopyNote("archive", "libfoo-dev:usr/lib/libfoo.a", ("libfoo-dev:usr/lib/libfoo.a",))
 
