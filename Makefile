@@ -1,6 +1,6 @@
 # Every target makes the checkout ready by itself; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types layers csrc-check bench wheel lock schemas fuzz stress corpus corpus-programs clean
+.PHONY: help setup demo test check lint types layers csrc-check bench wheel lock schemas fuzz stress corpus reference corpus-programs clean
 
 PYTHON := .venv/bin/python
 BIN := .venv/bin
