@@ -88,8 +88,11 @@ class _Change:
         found = self._find_objects()
         self.old_compilations = (*self.compilations, *find_compilations(self.old.records))
         self.new_compilations = (*self.compilations, *find_compilations(self.new.records))
-        objects = tuple(self._object(number, item) for number, item in enumerate(found))
-        return ChangeAnswer(objects, self._copies(), self._unread(), tuple(self.unchanged))
+        objects = [self._object(number, item) for number, item in enumerate(found)]
+        same = [o for o in objects if o.refusal and o.refusal.reason == "nothing-changed"]
+        self.unchanged += [name for o in same for name in o.shipped_as]
+        objects = [o for o in objects if o not in same]
+        return ChangeAnswer(tuple(objects), self._copies(), self._unread(), tuple(self.unchanged))
 
     def _unread(self) -> tuple[str, ...]:
         """Changed files that enter no compilation of either side."""
@@ -251,7 +254,12 @@ def _shipped_object(item: ShippedName, build_id: str) -> ShippedObject:
 
 def _differs(pair: LinkedPair) -> bool:
     old, new = (link.outputs[0].copy.read_bytes() for link in (pair.old, pair.new))
-    return old != new and code_view(old) != code_view(new)
+    return old != new and _code(old) != _code(new)
+
+
+def _code(linked: bytes) -> list[tuple[str, bytes]]:
+    """Without the build-id, which covers debug information too."""
+    return [part for part in code_view(linked) if part[0] != ".note.gnu.build-id"]
 
 
 def _build_id(link: Invocation) -> str:
