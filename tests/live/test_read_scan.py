@@ -225,8 +225,8 @@ def build_again(where: Path, name: str, source: str, build_id: str) -> Path:
     code = where / f"{name}.c"
     code.write_text(source)
     library = where / f"{name}.so"
-    command = ["gcc", "-O1", "-shared", "-fPIC", "-Wl,-soname,rebuilt", "-s", "-o", library, code]
-    subprocess.run([*command, f"-Wl,--build-id={build_id}"], check=True)
+    flags = ["-O1", "-shared", "-fPIC", "-Wl,-soname,rebuilt", "-s", f"-Wl,--build-id={build_id}"]
+    subprocess.run(["gcc", *flags, "-o", str(library), str(code)], check=True)
     return library
 
 

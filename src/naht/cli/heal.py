@@ -30,7 +30,7 @@ from naht.cli.output import print_document
 from naht.cli.terminal import clean, paint, write
 from naht.cli.units import count
 from naht.domain.host import Finding
-from naht.domain.process import GOOD_OUTCOMES, ProcessOutcome
+from naht.domain.process import ProcessOutcome
 from naht.errors import UsageError
 from naht.hotpatch.library import Library
 from naht.live.engine import RetryPolicy
@@ -57,14 +57,16 @@ class Healed:
     """What it came to."""
 
     def __init__(
-        self, outcomes: Sequence[ProcessOutcome], findings: Sequence[Finding],
-        summary: OperationSummary, *, dry_run: bool, interrupted: bool,
+        self, outcomes: Sequence[ProcessOutcome], healer: Healer, summary: OperationSummary, *,
+        interrupted: bool,
     ) -> None:  # fmt: skip
         self.outcomes = tuple(outcomes)
-        self.findings = tuple(findings)
+        self.findings = healer.findings
         self.summary = summary
         self.interrupted = interrupted
-        self.remaining = remaining(self.findings, self.outcomes, dry_run=dry_run)
+        self.remaining = tuple(
+            f for f in self.findings if runs_old_code(f) and not healer.has_told(f)
+        )
         self.exit_code = exit_codes.of_healing(
             outcomes, remaining=bool(self.remaining), interrupted=interrupted
         )
@@ -128,9 +130,8 @@ def heal(arguments: argparse.Namespace, library: Library) -> Healed:
     progress.close()
     return Healed(
         outcomes,
-        healer.findings,
+        healer,
         summarise(outcomes, time.monotonic_ns() - started),
-        dry_run=arguments.dry_run,
         interrupted=stop.is_set(),
     )
 
@@ -149,15 +150,6 @@ def chooser(surveyor: Surveyor, packages: Sequence[str]) -> Callable[[Finding], 
         return not chosen or not chosen.isdisjoint((finding.package.name, finding.package.source))
 
     return is_meant
-
-
-def remaining(
-    findings: Sequence[Finding], outcomes: Sequence[ProcessOutcome], *, dry_run: bool
-) -> tuple[Finding, ...]:
-    """What still runs old code although nothing went wrong there: outcomes that are not good speak
-    for themselves, and so do all of a dry run."""
-    told = {(o.key, o.hotpatch) for o in outcomes if dry_run or o.outcome not in GOOD_OUTCOMES}
-    return tuple(f for f in findings if runs_old_code(f) and (f.key, f.hotpatch) not in told)
 
 
 def document(arguments: argparse.Namespace, library: Library, healed: Healed) -> HealDocument:

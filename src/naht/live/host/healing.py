@@ -13,7 +13,7 @@ from functools import partial
 from itertools import groupby
 
 from naht.domain.host import Finding
-from naht.domain.process import ProcessKey, ProcessOutcome
+from naht.domain.process import GOOD_OUTCOMES, ProcessKey, ProcessOutcome
 from naht.errors import NahtError
 from naht.hotpatch.library import Listed
 from naht.hotpatch.verified import VerifiedHotpatch
@@ -44,6 +44,11 @@ class Healer:
     def findings(self) -> tuple[Finding, ...]:
         """Of the latest survey, knowing what came of the hotpatches."""
         return tuple(f for f in with_outcomes(self.survey.findings, self._tried) if self._wanted(f))
+
+    def has_told(self, finding: Finding) -> bool:
+        """Whether an outcome speaks for it: one that is not good, or any of a dry run."""
+        outcome = self._tried.get((finding.digest, finding.key))
+        return outcome is not None and (self._dry_run or outcome.outcome not in GOOD_OUTCOMES)
 
     def run(self, first: Survey, stop: threading.Event) -> Iterator[ProcessOutcome]:
         """An outcome for each process and hotpatch, as they finish."""

@@ -93,7 +93,8 @@ def locate(pid: int) -> Location:
     if not foreign and _is_same(view.base, _OWN_ROOT):
         top = _HOST
     else:
-        top = Place(view.base, "", container_label(groups, view.namespace), foreign)
+        telling = groups if groups != _groups(os.getpid()) else ""  # our own names no other
+        top = Place(view.base, "", container_label(telling, view.namespace), foreign)
     if view.root == "/":
         return Location((top,), unit_of(groups))
     inner = f"{top.label} chroot {view.root}".strip()
