@@ -68,6 +68,17 @@ def test_more_code_shifts(rebuilt: Recorded, tmp_path: Path) -> None:
     proof = prove(rebuilt, tmp_path, {"b.c": B + more})
     assert proof.verdict == "shifted"
     assert any(".text" in d for d in proof.comparison.differences)
+    assert not {"first", "second", "third"} & set(proof.comparison.differences)
+
+
+def test_functions_with_other_code_are_named_although_all_is_shifted(
+    rebuilt: Recorded, tmp_path: Path
+) -> None:
+    more = "\nint fourth(int n) { return n / 7 + first(n / 11) * third(n % 13); }\n"
+    proof = prove(rebuilt, tmp_path, {"a.c": A.replace("+ 7", "+ 77777"), "b.c": more + B})
+    assert proof.verdict == "shifted"
+    names = {"first", "second", "third"} & set(proof.comparison.differences)
+    assert names == {"second"}
 
 
 def test_an_object_that_was_not_rebuilt_is_missing(rebuilt: Recorded, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Literal
 
 from naht.build.debian.origins import Origin, find_origins, linked_file
 from naht.build.debian.shipped import Shipped, ShippedObject
+from naht.build.native.differing_functions import differing_functions
 from naht.build.native.loaded_content import (
     DifferingRange,
     Names,
@@ -107,7 +108,8 @@ def compare_objects(rebuilt: Path, shipped: Path, named_by: Path) -> Comparison:
 
 def _compare(rebuilt: ElfFile, shipped: ElfFile, named_by: ElfFile) -> Comparison:
     if layout := layout_differences(rebuilt, shipped):
-        return Comparison("shifted", tuple(layout[:MAX_DIFFERENCES]))
+        functions = differing_functions(named_by, shipped)
+        return Comparison("shifted", (*layout, *functions)[:MAX_DIFFERENCES])
     if ranges := differing_ranges(rebuilt, shipped):
         return Comparison("partly", _named(ranges, named_by))
     same_id = rebuilt.build_id is not None and rebuilt.build_id == shipped.build_id

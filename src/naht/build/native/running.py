@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from naht.build.native.differing_functions import differing_functions
 from naht.build.native.linked import LinkedView
 from naht.build.native.loaded_content import differing_ranges, layout_differences
 from naht.build.native.refusals import Refusals
@@ -47,7 +48,7 @@ def prove_running(
         refusals.add(
             "running-differs",
             f"{running_path.name} is laid out differently from the old build: "
-            f"{'; '.join(differences[:MAX_NAMES])}.",
+            f"{'; '.join(differences[:MAX_NAMES])}.{_named(differing_functions(old.elf, running))}",
             _SAME_BUILD,
         )
         return
@@ -70,3 +71,10 @@ def prove_running(
                 f"+{found.offset:#x} ({found.what}).",
                 _SAME_BUILD,
             )
+
+
+def _named(functions: list[str]) -> str:
+    if not functions:
+        return ""
+    more = f" and {len(functions) - MAX_NAMES} more" if len(functions) > MAX_NAMES else ""
+    return f" Its code differs in {', '.join(functions[:MAX_NAMES])}{more}."
