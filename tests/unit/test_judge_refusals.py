@@ -85,6 +85,46 @@ def test_a_typedef_of_an_unnamed_struct_is_compared(tmp_path: Path) -> None:
     )
 
 
+PARSER = """
+#include <stdlib.h>
+struct parser {{ int depth; char open; {new} long size; {more} }};
+struct parser *current; struct parser first;
+int depth_of(struct parser *p) {{ return p->depth + 100000; }}
+struct parser *make(void) {{ struct parser *p = calloc(1, sizeof *p); p->size = 7; return p; }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "more", "said", "step"),
+    [
+        ("", "int limit;", "has the new member limit at offset 16; has 24 bytes where it had 16",
+         "keep the new value as shadow data"),
+        ("short limit;", "", "has the new member limit at offset 6; live objects have anything "
+         "there, as it was padding", "if all objects of it come from zeroed memory"),
+        ("int limit;", "", "has the new member limit at offset 8; has size at offset 16 where it "
+         "was at 8; has 24 bytes where it had 16", "keep the new value as shadow data"),
+    ],
+    ids=["appended", "in padding", "inserted"],
+)  # fmt: skip
+def test_a_changed_struct_is_named_with_its_members_and_users(
+    tmp_path: Path, new: str, more: str, said: str, step: str
+) -> None:
+    old = PARSER.format(new="", more="")
+    error = refused(tmp_path, one_file(old + OLD_API, PARSER.format(new=new, more=more) + NEW_API))
+    assert error.reason == "layout-changed"
+    assert f"struct parser {said}" in error.cause
+    assert "Used by depth_of, make. Held by the variable current, first." in error.cause
+    assert step in error.next_step
+
+
+def test_an_exported_function_that_gives_a_result_now(tmp_path: Path) -> None:
+    old = "void check(int *p) { if (*p > 70000) *p = 0; }"
+    new = "int check(int *p) { if (*p > 80000) { *p = 0; return -1; } return 0; }"
+    assert included(judged(tmp_path, one_file(old, new))) == {"check": "changed"}
+    error = refused(tmp_path / "back", one_file(new, old))
+    assert error.reason == "signature-changed"
+
+
 def test_a_virtual_function_more_is_refused(tmp_path: Path) -> None:
     old = "struct S { virtual int f(); virtual int g(); }; int S::f() { return 40000; } "
     new = old.replace("virtual int g();", "virtual int g(); virtual int h();")

@@ -38,8 +38,7 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
     dropped = dropped_names(units, included)
 
     judge_links(old.link, LinkedView(pair.new_link), refusals)
-    for unit in included.touched_units():
-        judge_layouts(unit, refusals)
+    judge_layouts(included.touched_units(), refusals)
     judge_moved(units, old, refusals)
     judge_data(units, constants, old, refusals)
     judge_held(included, old, refusals)

@@ -38,6 +38,7 @@ TRANSPARENT = frozenset(
 # DW_ATE_signed, _signed_char, _unsigned, _unsigned_char, _UTF
 INTEGERS = frozenset({0x05, 0x06, 0x07, 0x08, 0x10})
 MAX_DEPTH = 64
+SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,9 @@ def enumerations(debug: DebugInfo) -> dict[str, dict[str, int | None]]:
     """Qualified name → the number of each member; those without a name together, by scope."""
     found: dict[str, dict[str, int | None]] = {}
     for entry in debug.entries:
-        if entry.tag == "DW_TAG_enumeration_type" and "DW_AT_declaration" not in entry.attributes:
-            members = found.setdefault(f"enum {qualified_name(entry)}", {})
+        name = qualified_name_of_enumeration(entry)
+        if name and "DW_AT_declaration" not in entry.attributes:
+            members = found.setdefault(name, {})
             for child in entry.iter_children():
                 members[text(child, "DW_AT_name")] = number(child, "DW_AT_const_value")
     return found
@@ -157,6 +159,11 @@ def qualified_name_of_record(entry: Entry) -> str:
         if target is not None and target.tag in RECORDS and "DW_AT_name" not in target.attributes:
             return qualified_name(entry)
     return ""
+
+
+def qualified_name_of_enumeration(entry: Entry) -> str:
+    is_enumeration = entry.tag == "DW_TAG_enumeration_type"
+    return f"enum {qualified_name(entry)}" if is_enumeration else ""
 
 
 def _is_closure(entry: Entry) -> bool:
@@ -288,23 +295,42 @@ def _is_writable(debug: DebugInfo, entry: Entry) -> bool:
 
 
 def _difference(old: frozenset[Record], new: frozenset[Record]) -> str:
-    """The first difference, in words."""
+    """The differences, in words; the first few of them."""
     if len(old) != 1 or len(new) != 1:
         return "has other definitions"
     (before,), (after,) = old, new
-    for was, now in zip(before.members, after.members, strict=False):
-        if was != now:
-            if was.name == now.name and was.offset == now.offset:
-                return f"member {was} has another type"
-            return f"has {now} where it had {was}"
-    return _difference_in_length(before, after)
-
-
-def _difference_in_length(before: Record, after: Record) -> str:
-    if len(after.members) > len(before.members):
-        return f"has the new member {after.members[len(before.members)]}"
-    if len(after.members) < len(before.members):
-        return f"lost the member {before.members[len(after.members)]}"
+    found = [*_different_members(before, after)]
     if before.size != after.size:
-        return f"changed from {before.size} to {after.size} bytes"
-    return "has other base classes or virtual functions"
+        found.append(f"has {after.size} bytes where it had {before.size}")
+    if not found:
+        return "has other base classes or virtual functions"
+    return "; ".join(found[:SHOWN]) + ("; and more" if len(found) > SHOWN else "")
+
+
+def _different_members(before: Record, after: Record) -> Iterator[str]:
+    """By name where members have one, else by place."""
+    olds = {m.name or m.offset: m for m in before.members}
+    news = {m.name or m.offset: m for m in after.members}
+    for key, now in news.items():
+        was = olds.get(key)
+        if was is None:
+            yield f"has the new member {now}"
+        elif (was.offset, was.bits) != (now.offset, now.bits):
+            yield f"has {now} where it was at {was.offset}"
+        elif was.type != now.type:
+            yield f"has another type of member {now}"
+    for key, gone in olds.items():
+        if key not in news:
+            yield f"lost the member {gone}"
+
+
+def only_fills_padding(old: DebugInfo, new: DebugInfo, name: str) -> bool:
+    """Whether all that differs is new members where nothing was before."""
+    olds, news = records(old).get(name, frozenset()), records(new).get(name, frozenset())
+    if len(olds) != 1 or len(news) != 1:
+        return False
+    (before,), (after,) = olds, news
+    same = (before.kind, before.size, before.bases, before.virtual) == (
+        after.kind, after.size, after.bases, after.virtual
+    )  # fmt: skip
+    return same and set(before.members) < set(after.members)
