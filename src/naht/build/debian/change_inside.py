@@ -209,9 +209,12 @@ class _Change:
         shutil.rmtree(work)
 
     def _kept_forms(self, compilation: Compilation) -> Path | None:
-        """What the base compiled, and what still stands for a side, comes out the same always."""
+        """What the base compiled comes out the same in every change; what a side compiled, in all
+        the objects of this one."""
         if compilation.invocation.id not in self.base_ids:
-            return None
+            forms = WORK / "forms"
+            forms.mkdir(exist_ok=True)
+            return forms / f"{compilation.invocation.id}-{compilation.source.index}"
         return FORMS / f"{compilation.invocation.id}-{compilation.source.index}"
 
     def _phase(self, link: Invocation, side: Side, compilations: tuple[Compilation, ...]) -> Phase:
