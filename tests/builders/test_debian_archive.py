@@ -11,7 +11,7 @@ from naht.build.debian.apt import GoneFromArchiveError, PrivateApt
 from naht.build.debian.archive import Archive
 from naht.build.debian.cache import Cache
 from naht.build.debian.older import older_state
-from naht.errors import BuildRefusedError, ToolError, UsageError
+from naht.errors import BuildRefusedError, NothingToDoError, ToolError, UsageError
 from tests.builders.small_packages import member, write_deb
 from tests.builders.small_sources import Patch, Release, SmallSource, archive
 
@@ -143,6 +143,14 @@ def test_one_patch_on_an_older_version_from_the_archive(packages: Archive, tmp_p
     assert (state.new / "a.c").read_text() == FILES["a.c"]
     assert (state.new / "b.c").read_text() == "based and fixed\n"
     assert (state.new / "debian/patches/series").read_text().endswith(f"{LATER.name}\n")
+
+
+def test_patches_that_the_older_version_has_are_left_out(packages: Archive, tmp_path: Path) -> None:
+    target, older = packages.fetch_source("small", NEWEST), RELEASES[1].version
+    state = older_state(target, older, packages, tmp_path / "out", [FIX.name, LATER.name])
+    assert (state.how, state.patches) == ("archive", (LATER.name,))
+    with pytest.raises(NothingToDoError, match=FIX.name):
+        older_state(target, older, packages, tmp_path / "out2", [FIX.name])
 
 
 def test_what_was_added_is_taken_off_when_the_older_source_is_gone(

@@ -10,6 +10,7 @@ Refuses to guess: where it is in doubt which patches were added, it lists the ca
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from naht.build.debian.patch_stack import PatchStack
 from naht.build.debian.quilt import copy_tree, copy_with, find_patches, state_before
 from naht.build.debian.source import SourcePackage
 from naht.build.debian.versions import upstream_version, version_key
-from naht.errors import BuildRefusedError, UsageError
+from naht.errors import BuildRefusedError, NothingToDoError, UsageError
 
 
 class Sources(Protocol):
@@ -74,6 +75,7 @@ def _both(
 ) -> OlderState:
     new = into / "new"
     if patches:
+        patches = _not_yet_in(older, target, patches)
         copy_with(older.tree, patches, target.tree, new)
         note = f"{older.version} from the archive; put on it: {', '.join(patches)}"
     else:
@@ -81,6 +83,24 @@ def _both(
         note = f"{older.version} and {target.version} from the archive"
         (new / "debian/changelog").write_bytes((older.tree / "debian/changelog").read_bytes())
     return OlderState(older.tree, new, "archive", patches, note)
+
+
+def _not_yet_in(
+    older: SourcePackage, target: SourcePackage, patches: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A CVE is often fixed by several patches, of which the older version has some."""
+    had, has = PatchStack.of(older.tree), PatchStack.of(target.tree)
+    missing = tuple(
+        name
+        for name in patches
+        if name not in had.applied or not filecmp.cmp(had.file(name), has.file(name), shallow=False)
+    )
+    if not missing:
+        raise NothingToDoError(
+            f"{older.version} has {', '.join(patches)} already.",
+            "Name an older version with --from, or other patches.",
+        )
+    return missing
 
 
 def _unapplied(
