@@ -370,7 +370,6 @@ def test_endbr64_is_not_overwritten(tmp_path: Path) -> None:
 
 ENTRIES = {
     "loop": "nop; 1: dec %edi; jnz 1b; mov $%d, %eax; ret",
-    "loop to the start": "1: dec %edi; jnz 1b; mov $%d, %eax; ret",
     "return": "call *%rdi; add $%d, %eax; ret",
     "table": "jmp 2f; 3: .byte 0x90; 4: nop; nop; 2: lea 5f(%rip), %rax; mov $%d, %ecx; "
              "movslq (%rax), %rdx; add %rax, %rdx; jmp *%rdx; ret; "
@@ -386,6 +385,16 @@ def test_an_entry_that_is_jumped_into_is_refused(tmp_path: Path, case: str) -> N
     error = refused(tmp_path, one_file(old, new))
     assert "entry-targeted" in error.reason
     assert "api" in error.cause
+
+
+def test_a_loop_to_the_very_entry_must_be_quiet(tmp_path: Path) -> None:
+    loop = "1: dec %edi; jnz 1b; mov $%d, %eax; ret"
+    old, new = (_assembled(loop.replace("%d", str(n))) for n in (1111, 2222))
+    changes = judged(tmp_path, one_file(old, new))
+    assert included(changes) == {"api": "changed"}
+    assert changes.looping == ("api",)
+    straight = (_assembled(f"dec %edi; mov ${n}, %eax; ret") for n in (1111, 2222))
+    assert judged(tmp_path / "straight", one_file(*straight)).looping == ()
 
 
 def test_calls_and_jumps_elsewhere_are_no_obstacle(tmp_path: Path) -> None:

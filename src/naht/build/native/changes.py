@@ -40,4 +40,5 @@ class ChangeSet:
     dropped: tuple[str, ...]  # functions whose only difference was line numbers or paths
     allowances: tuple[Allowance, ...]
     hooks: Hooks
+    looping: tuple[str, ...] = ()  # changed functions whose old loops go back to their entry
     notes: tuple[str, ...] = ()  # what the author should know although nothing is refused

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from naht.build.native.changes import IncludedFunction
-from naht.build.native.entries import Landings, judge_entry
+from naht.build.native.entries import Landings, judge_entry, starts_again
 from naht.build.native.layout_rules import judge_signatures
 from naht.build.native.old_code import OldCode
 from naht.build.native.reach import Inclusion
@@ -37,6 +37,21 @@ def judge_code(included: Inclusion, old: OldCode, refusals: Refusals) -> None:
         for function in changed:
             _judge_labels(unit, function, old, refusals)
             judge_entry(unit, function.old_name, old, landings, refusals)
+
+
+def looping_functions(included: Inclusion, old: OldCode) -> tuple[str, ...]:
+    """Changed functions that must not be replaced while an old call of them runs."""
+    found = []
+    for unit in included.touched_units():
+        for changed in included.in_order():
+            if changed.unit is not unit.pair or changed.change != "changed":
+                continue
+            function, address = (
+                old.function(unit, changed.old_name), old.address(unit, changed.old_name)
+            )  # fmt: skip
+            if function and address and starts_again(old.code(address, function.size)):
+                found.append(changed.name)
+    return tuple(sorted(found))
 
 
 def is_assembly(unit: UnitComparison) -> bool:

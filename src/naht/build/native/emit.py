@@ -58,7 +58,8 @@ def emit(
     functions = emission.run()
     raw = write_image(emission.draft)
     image = _describe_image(emission, functions, raw)
-    manifest = _describe(pair, changes, description, image, emission.consistency(functions))
+    consistency = emission.consistency(description.consistency)
+    manifest = _describe(pair, changes, description, image, consistency)
     _check(manifest, image, raw)
     return manifest, {MEMBER: raw}
 
@@ -134,10 +135,15 @@ class _Emission:
             reason=placed.included.reason,
         )
 
-    def consistency(self, functions: tuple[Function, ...]) -> Consistency:
+    def consistency(self, wanted: Consistency | None) -> Consistency:
         """One function that keeps no new state and never runs inside itself may overlap."""
+        looping = self.build.changes.looping
+        if looping and wanted == "overlap":
+            raise _must_be_quiet(looping)
         changed = [p for p in self.closure.functions if p.included.change == "changed"]
-        alone = len(changed) == 1 and not self.closure.writable
+        alone = len(changed) == 1 and not self.closure.writable and not looping
+        if wanted:
+            return wanted
         if alone and not any(self._calls_itself(p) for p in changed):
             return "overlap"
         return "quiescent"
@@ -157,6 +163,16 @@ class _Emission:
                 return True
         references = file.references_in(placed.chunk.section, placed.chunk.start, placed.chunk.end)
         return calls_own_start(bytes(placed.chunk.draft.content), references, placed.chunk.start)
+
+
+def _must_be_quiet(looping: tuple[str, ...]) -> BuildRefusedError:
+    return BuildRefusedError(
+        "overlap-unsafe",
+        f"An old loop in {', '.join(looping)} goes back to the function's entry, so that an old "
+        "call would go on in the new code.",
+        "Leave out --consistency overlap.",
+        where=looping[0],
+    )
 
 
 def _check(manifest: Manifest, image: Image, raw: bytes) -> None:
@@ -215,7 +231,7 @@ def _describe(
         supersedes=description.supersedes,
         brings_to=description.brings_to,
         minimum_engine=MINIMUM_ENGINE,
-        consistency=description.consistency or consistency,
+        consistency=consistency,
         images=(image,),
         provenance=Provenance(
             builder=f"naht {__version__}",

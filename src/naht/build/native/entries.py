@@ -68,11 +68,21 @@ def _landing(function: Definition, code: bytes, end: int, landings: Landings) ->
 
 
 def _own_branches(code: bytes) -> Iterator[int]:
-    """Places that the function itself jumps to; a call of its entry is a call like any other."""
+    """Places that the function itself jumps to; the entry is as whoever calls finds it."""
     for instruction in decode(code, 0):
-        target = instruction.near_branch_target if is_near_branch(instruction) else None
-        if target is not None and (target != 0 or instruction.flow_control != FlowControl.CALL):
-            yield target
+        if is_near_branch(instruction) and instruction.near_branch_target != 0:
+            yield instruction.near_branch_target
+
+
+def starts_again(code: bytes) -> bool:
+    """Whether a loop goes back to the very entry: a round of it would be a call of the new code,
+    in the middle of an old call."""
+    return any(
+        is_near_branch(instruction)
+        and instruction.near_branch_target == 0
+        and instruction.flow_control != FlowControl.CALL
+        for instruction in decode(code, 0)
+    )
 
 
 def _return_addresses(code: bytes, end: int) -> Iterator[int]:

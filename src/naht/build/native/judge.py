@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from naht.build.compile_pair import BuiltPair
 from naht.build.native.changes import ChangeSet
-from naht.build.native.code_rules import is_assembly, judge_assembly, judge_code
+from naht.build.native.code_rules import is_assembly, judge_assembly, judge_code, looping_functions
 from naht.build.native.constants import settle_constants
 from naht.build.native.data_rules import judge_data
 from naht.build.native.held import judge_held
@@ -51,8 +51,9 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
     allowances = refusals.finish()
     matched = {unit.pair: matched_names(unit, constants) for unit in units}
     return ChangeSet(
-        included.in_order(), matched, dropped, allowances, hooks, tuple(refusals.notes)
-    )
+        included.in_order(), matched, dropped, allowances, hooks,
+        looping=looping_functions(included, old), notes=tuple(refusals.notes),
+    )  # fmt: skip
 
 
 def _compiled_units(pair: BuiltPair, refusals: Refusals) -> tuple[UnitComparison, ...]:
