@@ -95,8 +95,9 @@ class Naht:
         except subprocess.TimeoutExpired:
             return [{"outcome": "failed", "cause": f"{words[3]} took over {_PATIENCE:.0f} s"}]
         except ValueError:
-            said = done.stderr.decode(errors="replace")[-500:]
-            return [{"outcome": "failed", "cause": f"{words[3]} said no JSON: {said}"}]
+            said = (done.stderr + done.stdout).decode(errors="replace")[-500:]
+            cause = f"{words[3]} ended with {done.returncode}, and no JSON: {said}"
+            return [{"outcome": "failed", "cause": cause}]
         if "processes" in answer:
             return list(answer["processes"])
         return [{"outcome": "failed", **answer.get("error", answer)}]

@@ -21,6 +21,8 @@ Outcome = Literal["live", "refused-right", "refused-wrong", "failed", "no-change
 OUTCOMES: tuple[Outcome, ...] = ("live", "refused-right", "refused-wrong", "failed", "no-change")
 _WORST_FIRST: tuple[Outcome, ...] = ("failed", "refused-wrong", "refused-right", "live")
 
+_SAME_CODE = "nothing-changed"  # linked anew, or compiled with other line numbers
+
 
 class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A person's judgement of one refusal."""
@@ -73,6 +75,8 @@ def _of_trouble(trouble: Trouble, notes: list[Note]) -> Verdict:
 
 
 def _of_object(thing: ObjectResult, notes: list[Note]) -> list[Verdict]:
+    if thing.refusal and thing.refusal.reason == _SAME_CODE:
+        return []
     if thing.refusal:
         return [_refused(thing.refusal, thing.name, notes)]
     found = [

@@ -66,6 +66,12 @@ def test_what_is_not_shipped_decides_nothing() -> None:
     assert outcomes(result(own, thing(live_check()))) == ["live"]
 
 
+def test_an_object_whose_code_stays_the_same_decides_nothing() -> None:
+    same = thing(refusal=Refusal("nothing-changed", "Only line numbers differ."))
+    assert outcomes(result(same)) == ["no-change"]
+    assert outcomes(result(same, thing(live_check()))) == ["live"]
+
+
 def test_a_refusal_by_the_engine_counts_as_one_by_the_builder() -> None:
     check = live_check(outcome="refused", refusal=Refusal("seccomp-strict", "It is confined."))
     (verdict,) = judge(result(thing(check, live_check())), ())
