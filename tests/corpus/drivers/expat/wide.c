@@ -1,0 +1,6 @@
+/* The same through the library with wide characters.
+ *
+ * object: libexpatw.so.1*
+ * link: -DXML_UNICODE -lexpatw
+ */
+#include "parse.c"
