@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import naht.hotpatch
 from naht.build.native.judge import JudgeOptions, judge
 from naht.build.native.relocatable import Named, Relocatable
 from naht.errors import BuildRefusedError, UsageError
@@ -438,3 +439,33 @@ def test_static_local_constants_of_different_functions_are_strangers(tmp_path: P
         text.replace("{{", "{").replace("}}", "}") % k for k in (("one", 1, 1), ("two", 9, 2))
     )
     assert included(judged(tmp_path, one_file(old, new)))["api"] == "changed"
+
+
+HOOKED = """
+#include <naht.h>
+int limit = %d;
+__attribute__((noreturn)) void all(void) { for (;;) asm volatile("nop; nop; nop; nop; nop; nop"); }
+int uses(int n) { asm volatile("nop; nop; nop; nop; nop; nop"); return n + limit; }
+int another(int n) { asm volatile("nop; nop; nop; nop; nop; nop"); return n + 1; }
+%s
+"""
+HOOK = "static int set(void) { limit = 6; return 0; } NAHT_POST_APPLY(set);"
+
+
+def test_a_hook_without_a_changed_function_takes_one_along(tmp_path: Path) -> None:
+    """One that uses the same, and that comes to an end."""
+    include = Path(naht.hotpatch.__file__).parent / "include"
+    flags = ("-O2", "-fPIC", f"-I{include}")
+    recipe = one_file(HOOKED % (5, ""), HOOKED % (6, HOOK), flags=flags)
+    changes = judged(tmp_path, recipe, JudgeOptions(allow_data=frozenset({"limit"})))
+    assert included(changes) == {"set": "new", "uses": "changed"}
+    (carrier,) = (f for f in changes.functions if f.name == "uses")
+    assert "carries the hooks" in carrier.reason
+
+
+def test_a_hook_with_nobody_to_carry_it_is_nothing(tmp_path: Path) -> None:
+    include = Path(naht.hotpatch.__file__).parent / "include"
+    flags = ("-O2", "-fPIC", f"-I{include}")
+    text = "#include <naht.h>\nint limit; int tiny(void) { return 0; }\n%s\n"
+    error = refused(tmp_path, one_file(text % "", text % HOOK, flags=flags))
+    assert error.reason == "nothing-changed"

@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from iced_x86 import FlowControl
-
 from naht.build.native.address_flow import (
     AddressFlow,
     Found,
     Sources,
     takes_address,
 )
-from naht.build.native.instructions import decode
+from naht.build.native.code_checks import leaves
 from naht.build.native.layouts import return_sizes, signatures
 from naht.build.native.matching import is_read_only
 from naht.build.native.names import cold_parent, is_vtable_or_typeinfo, stem
@@ -266,13 +264,8 @@ def _parts(view: Relocatable, function: Definition) -> list[Definition]:
 
 
 def _returns(view: Relocatable, function: Definition) -> bool:
-    """By a return, or by a jump to another function that returns for it."""
-    ends = (FlowControl.RETURN, FlowControl.INDIRECT_BRANCH)
-    return any(
-        instruction.flow_control in ends
-        for part in _parts(view, function)
-        for instruction in decode(view.definition_bytes(part), part.offset)
-    )
+    parts = [(part.offset, view.definition_bytes(part)) for part in _parts(view, function)]
+    return leaves(parts, has_jump_table=False)
 
 
 def _undefined(view: Relocatable) -> frozenset[str]:

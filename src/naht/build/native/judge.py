@@ -7,6 +7,7 @@ anything is written. It emits nothing.
 from __future__ import annotations
 
 from naht.build.compile_pair import BuiltPair
+from naht.build.native.carrier import include_carrier
 from naht.build.native.changes import ChangeSet
 from naht.build.native.code_rules import is_assembly, judge_assembly, judge_code, looping_functions
 from naht.build.native.constants import settle_constants
@@ -35,6 +36,7 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
     constants = settle_constants(units)
     included = include_functions(units, constants, old, refusals)
     hooks = include_hooks(units, included, refusals)
+    include_carrier(included, old)
     dropped = dropped_names(units, included)
 
     judge_links(old.link, LinkedView(pair.new_link), refusals)
@@ -45,7 +47,8 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
     judge_lambdas(included, refusals)
     judge_code(included, old, refusals)
     prove_running(old.link, pair.running, UsedThings(included, old).all(), refusals)
-    if not included.functions and not refusals.found:
+    changed = any(f.change == "changed" for f in included.functions.values())
+    if not changed and not refusals.found:
         _refuse_nothing(dropped, refusals)
 
     allowances = refusals.finish()
