@@ -205,7 +205,7 @@ def live_root(
     """`replaced`: files put over those of the packages (path inside without a leading slash, or
     below the place of the built tree)."""
     enclosure = _enclosure(made_of, outside)
-    _put(replaced, made_of, outside)
+    _put(replaced, made_of, outside, Path(enclosure.root.upper))
     log = outside / "log"
     keeper = threading.Thread(target=enclosure.run, args=([_INIT, str(outside)], log), daemon=True)
     keeper.start()
@@ -236,10 +236,10 @@ def _enclosure(made_of: Ingredients, outside: Path) -> Enclosure:
     return CleanRoot(layers, made_of.root.key).enclosure(outside / "root", tuple(mounts))
 
 
-def _put(replaced: Mapping[str, Path], made_of: Ingredients, outside: Path) -> None:
+def _put(replaced: Mapping[str, Path], made_of: Ingredients, outside: Path, root: Path) -> None:
     """Into the upper layers, before they are mounted."""
     for path, file in replaced.items():
-        upper, relative = outside / "root" / "upper", _merged(path)
+        upper, relative = root, _merged(path)
         if made_of.build and f"/{path}".startswith(made_of.build[0] + "/"):
             upper = outside / "build-upper"
             relative = f"/{path}".removeprefix(made_of.build[0] + "/")

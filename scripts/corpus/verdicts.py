@@ -75,10 +75,9 @@ def _of_trouble(trouble: Trouble, notes: list[Note]) -> Verdict:
 
 
 def _of_object(thing: ObjectResult, notes: list[Note]) -> list[Verdict]:
-    if thing.refusal and thing.refusal.reason == _SAME_CODE:
-        return []
     if thing.refusal:
-        return [_refused(thing.refusal, thing.name, notes)]
+        same = thing.refusal.reason == _SAME_CODE
+        return [] if same else [_refused(thing.refusal, thing.name, notes)]
     found = [
         Verdict("failed", thing.name, f"live: {c.kind}", f"{c.name}: {'; '.join(c.problems)}")
         for c in thing.checks
@@ -89,15 +88,17 @@ def _of_object(thing: ObjectResult, notes: list[Note]) -> list[Verdict]:
         for c in thing.checks
         if c.outcome == "refused" and c.refusal
     ]
-    if not found and not any(c.outcome == "live" for c in thing.checks):
-        if not thing.hotpatch_bytes:
-            return []  # relinked, with the same code
-        if thing.unchecked:
-            return []  # said in the report; the others of its kind were checked
+    return found or _of_good_checks(thing)
+
+
+def _of_good_checks(thing: ObjectResult) -> list[Verdict]:
+    if not thing.hotpatch_bytes or thing.unchecked:
+        return []  # unchecked: said in the report; the others of its kind were checked
+    if not any(c.outcome == "live" for c in thing.checks):
         return [Verdict("failed", thing.name, "live", "no process had the object mapped")]
-    if not found and not any(c.reverted for c in thing.checks):
+    if not any(c.reverted for c in thing.checks):
         return [Verdict("failed", thing.name, "live", "no process of it was reverted")]
-    return found or [Verdict("live", thing.name)]
+    return [Verdict("live", thing.name)]
 
 
 def _refused(refusal: Refusal, name: str, notes: list[Note]) -> Verdict:
