@@ -1,0 +1,7 @@
+#include "case.h"
+#include "scaled.h"
+
+NOINLINE long scaled(long n, long more)
+{
+    return n * 10 + more;
+}

@@ -1,0 +1,3 @@
+#pragma once
+long scaled(long n, long more);
+long twice(long n);

@@ -1,0 +1,13 @@
+#include "case.h"
+#include "scaled.h"
+
+NOINLINE long answer(long n)
+{
+    return scaled(n) + twice(n);
+}
+
+NOINLINE long invariant(long worker)
+{
+    long found = scaled(worker);
+    return found != worker * 10 && found != worker * 11;
+}

@@ -1,0 +1,3 @@
+#pragma once
+long scaled(long n);
+long twice(long n);
