@@ -8,6 +8,7 @@ import re
 import selectors
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,18 +32,29 @@ class Count(msgspec.Struct, frozen=True):
 
 class Load:
     def __init__(self, served: Served) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `stop`
         self._process = subprocess.Popen(
             [*served.client, "load"], env=dict(served.environment), stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
         )  # fmt: skip
         self._read = _line_reader(self._process)
-        if not wait_until(self._listens, _PATIENCE):
-            raise DaemonTroubleError("the clients do not take SIGUSR1")
+
+    def start(self) -> None:
+        if not wait_until(lambda: self._listens() or self._ended(), _PATIENCE) or self._ended():
+            said = os.pread(self._errors.fileno(), 2000, 0).decode(errors="replace").strip()
+            raise DaemonTroubleError(
+                f"the clients do not take SIGUSR1 (status {self._process.poll()}): {said}"
+            )
+
+    def _ended(self) -> bool:
+        return self._process.poll() is not None
 
     def _listens(self) -> bool:
-        """The signal would end a client that does not wait for it yet."""
+        """The signal would end a client that is not prepared for it yet. Any thread: the one that
+        waits for the signal does not block it meanwhile."""
         try:
-            status = Path(f"/proc/{self._process.pid}/status").read_text()
+            tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+            status = "".join((task / "status").read_text() for task in tasks)
         except OSError:
             return False
         masks = re.findall(r"^Sig(?:Blk|Cgt):\s*([0-9a-f]+)$", status, re.MULTILINE)
@@ -66,6 +78,7 @@ class Load:
     def stop(self) -> None:
         self._process.kill()
         self._process.communicate()
+        self._errors.close()
 
 
 def _line_reader(process: subprocess.Popen[bytes]) -> Callable[[], bytes]:
@@ -92,6 +105,7 @@ def _line_reader(process: subprocess.Popen[bytes]) -> Callable[[], bytes]:
 def under_load(served: Served) -> Iterator[Load]:
     load = Load(served)
     try:
+        load.start()
         yield load
     finally:
         load.stop()

@@ -61,7 +61,7 @@ def prove_smuggling() -> str:
         replies = connection.replies_until_silent(SILENCE)
         connection.send(b"\r\n.\r\n")
         replies += connection.replies_until_silent(SILENCE)
-    return f"{sum(r.startswith('250 OK') for r in replies)} message(s) taken"
+    return f"{sum(r.startswith('250 OK id=') for r in replies)} message(s) taken"
 
 
 def _greeted() -> LineConnection:
