@@ -29,7 +29,7 @@ from naht.build.debian.change import (
     rebuilt_objects,
 )
 from naht.build.debian.change_job import CopyNote, ObjectChange, Told
-from naht.build.debian.changelog import read_changelog, split_at
+from naht.build.debian.changelog import Entry, read_changelog
 from naht.build.debian.copies import Copy
 from naht.build.debian.older import OlderState, older_state
 from naht.build.debian.patch_notes import cves_in, notes_of, patches_for
@@ -42,14 +42,15 @@ from naht.build.debian.versions import as_file_name
 from naht.build.debian.whole_build import SourceState, Workshop
 from naht.build.native.builder import allowances
 from naht.build.native.request import Progress
-from naht.errors import UsageError
+from naht.domain.package import compare_versions
+from naht.errors import ToolError, UsageError
 
 
 def build_debian(request: DebianRequest, progress: Progress) -> DebianResult:
     started = time.monotonic()
     cache = Cache(request.cache)
     archive = host_archive(cache, progress)
-    archive.apt.update()
+    _update(archive, progress)
     target = archive.fetch_source(request.source, request.to_version)
     with TemporaryDirectory(dir=_scratch(cache)) as scratch:
         work = Path(scratch)
@@ -69,6 +70,14 @@ def build_debian(request: DebianRequest, progress: Progress) -> DebianResult:
         rebuilt = {item.name: built.path / item.file for item in rebuilt_objects(built)}
         found = _Found(change, shipped, older, told, others, rebuilt)
         return _deliver(request, found, started)
+
+
+def _update(archive: Archive, progress: Progress) -> None:
+    """What the cache has needs no network."""
+    try:
+        archive.apt.update()
+    except ToolError as error:
+        progress(f"going on with what is known of the archives: {error.cause}")
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ def _told(
     target: SourcePackage,
     fixed: Mapping[str, ShippedObject],
 ) -> Told:
-    newer, _ = split_at(read_changelog(target.tree), request.from_version)
+    newer = _entries_since(request.from_version, target)
     partial = bool(request.patches or request.cves)
     name = f"{target.name}-{request.to_version}"
     return Told(
@@ -157,9 +166,15 @@ def _advisories(
     stack = PatchStack.of(target.tree)
     named = {cve for name in older.patches for cve in notes_of(stack, name).mentioned}
     if not older.patches:
-        newer, _ = split_at(read_changelog(target.tree), request.from_version)
+        newer = _entries_since(request.from_version, target)
         named = {cve for entry in newer for cve in cves_in(entry.text)}
     return tuple(sorted(named | {cve.upper() for cve in request.cves}))
+
+
+def _entries_since(version: str, target: SourcePackage) -> list[Entry]:
+    """By their order: a rebuild for another release need not list the version that runs."""
+    entries = read_changelog(target.tree)
+    return [e for e in entries if compare_versions(e.version, version) > 0]
 
 
 def _deliver(request: DebianRequest, found: _Found, started: float) -> DebianResult:
