@@ -1,6 +1,6 @@
 # Every target makes the checkout ready by itself; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types layers csrc-check bench wheel lock schemas fuzz stress corpus reference corpus-programs clean
+.PHONY: help setup demo test check lint types layers csrc-check bench wheel lock schemas fuzz stress corpus reference corpus-programs host-test clean
 
 PYTHON := .venv/bin/python
 BIN := .venv/bin
@@ -58,6 +58,9 @@ reference: setup ## how many objects of the built Debian packages equal the ship
 
 corpus: setup ## real Debian security patches in live processes, into docs/results/ (hours; resumes)
 	$(PYTHON) -m scripts.corpus $(ARGS)
+
+host-test: setup ## a host of the distribution is upgraded and healed, nothing restarted (root, long)
+	$(PYTHON) -m scripts.host_heal $(ARGS)
 
 corpus-programs: setup ## every program of tests/programs with every compiler and level (long)
 	$(PYTEST) -m "slow and compiler and not live" $(ARGS)

@@ -32,40 +32,44 @@ def runs_old_code(finding: Finding) -> bool:
     return finding.state in OLD_STATES and finding.remedy != "none"
 
 
-def print_findings(findings: Sequence[Finding], *, all_pids: bool) -> None:
+def print_findings(findings: Sequence[Finding], *, verbose: bool) -> None:
+    """A row for processes that are alike; `verbose`: a row each, and whole paths."""
     if not findings:
         return
     placed = any(f.where for f in findings)
     columns = ["PID", "COMMAND", *(["WHERE"] if placed else [])]
     table = Table((*columns, "INSTALLED", "OBJECT", "STATE", "REMEDY"))
-    for alike in _grouped(findings):
+    for alike in [[f] for f in findings] if verbose else _grouped(findings):
         first = alike[0]
-        where = [clean(first.where) or "host"] if placed else []
-        state, remedy = state_text(first), remedy_text(first)
+        where = [shortened([f.where or "host" for f in alike], 1)] if placed else []
+        path = first.object.path.removesuffix(" (deleted)")
         table.add(
-            pids_text([f.key.pid for f in alike], all_pids=all_pids),
+            shortened([str(f.key.pid) for f in alike], PIDS_IN_A_ROW),
             clean_command(first.command, 32), *where, package_text(first),
-            first.object.path.removesuffix(" (deleted)"),
-            Cell(state, _STATE[first.state]), Cell(remedy, _REMEDY[first.remedy]),
+            path if verbose else path.rpartition("/")[2],
+            Cell(state_text(first), _STATE[first.state]),
+            Cell(remedy_text(first), _REMEDY[first.remedy]),
         )  # fmt: skip
     print_table(table)
 
 
 def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """By the program and what is to be said of it; arguments and containers may differ."""
     groups: dict[Row, list[Finding]] = {}
     for finding in findings:
         row = (
-            finding.command, finding.where, package_text(finding), finding.object.path,
-            state_text(finding), remedy_text(finding),
+            finding.command.partition(" ")[0], package_text(finding), finding.object.path,
+            state_text(finding), remedy_text(finding), finding.where.partition(" ")[0],
         )  # fmt: skip
         groups.setdefault(row, []).append(finding)
     return list(groups.values())
 
 
-def pids_text(pids: Sequence[int], *, all_pids: bool) -> str:
-    shown = pids if all_pids else pids[:PIDS_IN_A_ROW]
-    rest = len(pids) - len(shown)
-    return " ".join(map(str, shown)) + (f" +{rest}" if rest else "")
+def shortened(texts: Sequence[str], most: int) -> str:
+    """Such as: 4711 4712 4713 4714 +16."""
+    different = list(dict.fromkeys(texts))
+    rest = len(different) - most
+    return " ".join(map(clean, different[:most])) + (f" +{rest}" if rest > 0 else "")
 
 
 def package_text(finding: Finding) -> str:
@@ -87,13 +91,15 @@ def remedy_text(finding: Finding) -> str:
 
 def print_reasons(findings: Sequence[Finding]) -> None:
     """Each reason once, with how many processes it holds back and the way out."""
-    tally: Counter[tuple[str, str, str]] = Counter()
+    tally: Counter[tuple[str, str, str, str]] = Counter()
     for finding in findings:
         if finding.cause:
-            tally[finding.reason, finding.cause, finding.next_step] += 1
-    for (reason, cause, next_step), number in list(tally.items())[:MAX_LINES]:
+            name = finding.object.path.removesuffix(" (deleted)").rpartition("/")[2]
+            tally[name, finding.cause, finding.reason, finding.next_step] += 1
+    for (name, cause, reason, next_step), number in list(tally.items())[:MAX_LINES]:
         times = f" ({number} times)" if number > 1 else ""
-        write(f"  {paint(clean(reason), 'bold')}: {clean(cause)}{times}")
+        code = paint(f" [{clean(reason)}]", "dim")
+        write(f"  {paint(clean(name), 'bold')}: {clean(cause)}{times}{code}")
         if next_step:
             write(f"    {paint('next:', 'bold')} {clean(next_step)}")
     _say_more(len(tally), "more reasons")

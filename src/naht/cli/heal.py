@@ -46,7 +46,7 @@ process beyond what is installed, because a restart would undo that.
 May be run at any time, again and again: what is healed is left alone."""
 
 EXAMPLES = """\
-  naht heal --dry-run --unsigned-dev       what would happen
+  naht heal --dry-run                      what would happen
   naht heal --unsigned-dev                 every process, every package
   naht heal --unsigned-dev libexpat1 nginx old code of these packages only
   naht heal --install-apt-hook --unsigned-dev
@@ -104,7 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.install_apt_hook or arguments.remove_apt_hook:
         return apt_hook.change(arguments)
     library = open_library(arguments.hotpatches)
-    require_vouching(library, unsigned_dev=arguments.unsigned_dev)
+    if not arguments.dry_run:  # looking needs no vouching
+        require_vouching(library, unsigned_dev=arguments.unsigned_dev)
     healed = heal(arguments, library)
     if arguments.json:
         print_document(document(arguments, library, healed))
@@ -171,7 +172,7 @@ def print_healed(healed: Healed, *, dry_run: bool) -> None:
         write(paint("interrupted: what had begun was finished, the rest was left alone", "warn"))
     left = healed.remaining
     notable = [*left, *(f for f in healed.findings if f.state in ("ahead", "exposed"))]
-    print_findings(notable, all_pids=False)
+    print_findings(notable, verbose=False)
     print_reasons(notable)
     if healed.outcomes:
         write(summary_line(healed.summary))

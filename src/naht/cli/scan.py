@@ -155,7 +155,7 @@ class Progress:
 
 
 def print_host(seen: Seen, library: Library, *, verbose: bool) -> None:
-    print_findings(seen.findings, all_pids=verbose)
+    print_findings(seen.findings, verbose=verbose)
     print_reasons(seen.findings)
     print_old_files(seen.old_files)
 
