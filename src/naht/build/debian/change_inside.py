@@ -30,6 +30,7 @@ from naht.build.debian.change_job import (
 )
 from naht.build.debian.copies import find_copies
 from naht.build.debian.linked_pairs import LinkedPair, link_key, linked_pairs, links_of
+from naht.build.debian.package_build import RECORDER
 from naht.build.debian.shipped import Kind, Shipped, ShippedObject
 from naht.build.debian.sides import BASE, WORK, Records, Side, build_side, compare_sources
 from naht.build.native.description import Description
@@ -38,6 +39,7 @@ from naht.build.native.judge import JudgeOptions, judge
 from naht.build.native.pair_phases import PairFacts, PairingPlace, pair_phases
 from naht.build.native.phases import Phase, check_rebuilt, phase_of_link
 from naht.build.native.recording import Invocation
+from naht.build.native.toolchain import place_headers
 from naht.build.native.trees import source_digests
 from naht.build.native.units import Compilation, code_view, find_compilations
 from naht.domain.build_id import BuildId
@@ -79,6 +81,7 @@ class _Change:
         self.new = Side("new", self.tree, base_source, SOURCES / "new" if job.new else None)
 
     def run(self) -> ChangeAnswer:
+        place_headers(Path(RECORDER))
         links = links_of(self.records.base)
         shipped = {link.id for link in links if _build_id(link) in self.job.shipped}
         for side in (self.old, self.new):

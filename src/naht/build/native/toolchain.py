@@ -60,6 +60,12 @@ class Recorder:
         }
 
 
+def place_headers(home: Path) -> None:
+    """<naht.h> of this version, whichever version made the recorder: builds are kept for long."""
+    with resources.as_file(_HEADERS) as headers:
+        shutil.copytree(headers, home / "include", dirs_exist_ok=True)
+
+
 def install_recorder(home: Path, search_path: str) -> Recorder:
     """Makes HOME/bin with a stand-in for every driver and linker found in `search_path`."""
     if re.search(r"[\s:]", str(home)):
@@ -71,8 +77,7 @@ def install_recorder(home: Path, search_path: str) -> Recorder:
         (home / name).mkdir(parents=True)
     tools = _find_tools(search_path)
     _compile_recorder(home / "recorder", tools)
-    with resources.as_file(_HEADERS) as headers:
-        shutil.copytree(headers, home / "include")
+    place_headers(home)
     for name, real in tools.items():
         (home / "bin" / name).symlink_to("../recorder")
         (home / "real" / name).symlink_to(real)
