@@ -133,14 +133,14 @@ def _patch_under_load(
     """What the first proof showed: old, patched, reverted."""
     naht = target.naht
     seen = [served.observe(p) for p in wanted[:1]]
-    pids = [p for p in served.root.processes() if _maps(p, target.build_id)]
-    if not pids:
+    if not _users(served, target):
         check.outcome = "unused"
         check.notes.append("no process of it has the object mapped")
         return seen
     answer: dict[str, Any] = {}
     with served.load(answer):
         time.sleep(_UNDER_LOAD)
+        pids = _users(served, target)  # now, because some daemons fork for each connection
         before = {pid: Snapshot.of(pid, target.build_id) for pid in pids}
         if hotpatch := naht.apply(pids, check):
             time.sleep(_UNDER_LOAD)
@@ -152,6 +152,10 @@ def _patch_under_load(
             _compare(target, before, check)
     _judge_load(answer, check)
     return seen
+
+
+def _users(served: Served, target: Target) -> list[int]:
+    return [pid for pid in served.root.processes() if _maps(pid, target.build_id)]
 
 
 def _maps(pid: int, build_id: str) -> bool:
