@@ -64,9 +64,9 @@ class Corpus:
         chosen = tuple(c for c in chosen if self._is_due(c))
         if options.report:
             chosen = ()
-        self.due = len(chosen)
-        groups = by_package(chosen, self._cost(chosen))
-        say(f"{len(chosen)} cases in {len(groups)} packages")
+        groups = tuple(g[: options.each] for g in by_package(chosen, self._cost(chosen)))
+        self.due = sum(map(len, groups))
+        say(f"{self.due} cases in {len(groups)} packages")
         run = Run(
             self.store, options.cache / "corpus" / "scratch",
             Limits(options.build_seconds, options.case_seconds, options.max_seconds),
@@ -173,6 +173,7 @@ def _options() -> argparse.Namespace:
     add("--patch", nargs="+", default=[], metavar="PATTERN", help="only these patches")
     add("--class", nargs="+", default=[], dest="change_class", metavar="LETTER",
         help="only these classes of change (A, A2, B, …)")  # fmt: skip
+    add("--each", type=int, metavar="N", help="at most so many of each package")
     add("--only-failed", action="store_true", help="failed and wrongly refused ones once more")
     add("--again", action="store_true", help="also cases that have a result")
     add("--built", action="store_true", help="only packages whose whole build is in the cache")
