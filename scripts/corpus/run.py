@@ -1,9 +1,11 @@
 """Runs cases in worker processes, several packages side by side, each case within its time. What a
-case started is ended with it; what it found is saved at once."""
+case started is ended with it; what it found is saved at once. A package that another run has in
+work is left to it."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -11,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +45,7 @@ class Run:
     keep: bool = False
     _began: float = field(default_factory=time.monotonic)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
 
     def all(self, packages: Sequence[tuple[Case, ...]], jobs: int) -> None:
         with ThreadPoolExecutor(jobs) as pool:
@@ -51,12 +55,16 @@ class Run:
                     future.result()
             except KeyboardInterrupt:
                 self._stop.set()
+                for process in list(self._running):
+                    _end_group(process)
                 raise
 
-    def _package(self, cases: Iterable[Case]) -> None:
-        cases = list(cases)
-        if self._over():
-            return
+    def _package(self, cases: Sequence[Case]) -> None:
+        with locked(self.scratch / f".{cases[0].package}.lock") as is_mine:
+            if is_mine and not self._over():
+                self._cases(cases)
+
+    def _cases(self, cases: Sequence[Case]) -> None:
         built = self._worker(cases[0], self.limits.build_seconds, only_build=True)
         for case in cases:
             if self._over():
@@ -67,6 +75,8 @@ class Run:
             else:
                 result = self._worker(case, self.limits.case_seconds, only_build=False)
                 result.seconds = {**result.seconds, **_longer(built.seconds, result.seconds)}
+            if self._stop.is_set():
+                return  # it was ended, it did not fail
             self.store.save(case, result)
             self.tell(case, result)
 
@@ -81,7 +91,7 @@ class Run:
         scratch.mkdir(parents=True)
         asked = scratch / "request.json"
         asked.write_bytes(msgspec.json.encode(self.request(case, scratch, only_build)))
-        status = _run(asked, scratch / "log", seconds)
+        status = self._run_worker(asked, scratch / "log", seconds)
         answer = scratch / "result.json"
         if answer.is_file():
             result = msgspec.json.decode(answer.read_bytes(), type=CaseResult)
@@ -94,28 +104,41 @@ class Run:
                 shutil.rmtree(scratch / name, ignore_errors=True)
         return result
 
-
-def _run(asked: Path, log: Path, seconds: float) -> int | None:
-    """None: its time was up. Namespaces and all in them end with the group's `unshare`."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.corpus.worker", str(asked)],
-            cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-            start_new_session=True,
-        )  # fmt: skip
-    status: int | None = None
-    try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            status = process.wait(seconds)
-    finally:
-        _end_group(process)
-    return status
+    def _run_worker(self, asked: Path, log: Path, seconds: float) -> int | None:
+        """None: its time was up. Namespaces and all in them end with the group's `unshare`."""
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scripts.corpus.worker", str(asked)],
+                cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+                start_new_session=True,
+            )  # fmt: skip
+        self._running.add(process)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end_group(process)
+            self._running.discard(process)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """False: another run has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _without_answer(case: Case, status: int | None, seconds: float, log: Path) -> CaseResult:

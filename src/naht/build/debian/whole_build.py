@@ -56,15 +56,29 @@ class Workshop:
         failure: ToolError | None = None
         for profiles in (QUICK, COMPLETE):
             try:
-                root = with_build_dependencies(
-                    self.cache, base, state.description, self.progress, profiles
-                )
-                return self._build(state, root, profiles)
+                return self._build_once(state, base, profiles)
             except ToolError as error:
                 failure = failure or error
                 self.progress(f"{state.name} does not build with {', '.join(profiles)}.")
         assert failure is not None  # noqa: S101
         raise failure
+
+    def _build_once(
+        self, state: SourceState, base: CleanRoot, profiles: tuple[str, ...]
+    ) -> BuiltPackage:
+        """What failed before would take as long to fail again."""
+        root = with_build_dependencies(self.cache, base, state.description, self.progress, profiles)
+        failed = self.cache.root / "builds" / f".{state.name}-{_key(root, state)}.failed"
+        if failed.exists():
+            raise ToolError(
+                f"{state.name} {state.version} did not build before.",
+                f"See {failed.parent}/{failed.stem[1:]}/build.log; remove {failed} to try again.",
+            )
+        try:
+            return self._build(state, root, profiles)
+        except ToolError:
+            failed.touch()
+            raise
 
     def _build(
         self, state: SourceState, root: CleanRoot, profiles: tuple[str, ...]
