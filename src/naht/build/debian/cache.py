@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_SEAL = "complete"
+_SEAL, _FAILED = "complete", "failed"
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,16 @@ class Entry:
     @property
     def complete(self) -> bool:
         return (self.path / _SEAL).is_file()
+
+    @property
+    def failure(self) -> str:
+        """Why it could not be made; "" when that was never tried, or worked."""
+        note = self.path / _FAILED
+        return note.read_text() if note.is_file() else ""
+
+    def fail(self, why: str) -> None:
+        """What was made so far stays to be looked at, and is not tried again."""
+        (self.path / _FAILED).write_text(why)
 
     def seal(self) -> None:
         """Call when all of the content is there: from now on it is used."""
@@ -43,7 +53,7 @@ class Cache:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             entry = Entry(directory / key)
-            if not entry.complete and entry.path.exists():
+            if not (entry.complete or entry.failure) and entry.path.exists():
                 shutil.rmtree(entry.path)
             entry.path.mkdir(exist_ok=True)
             yield entry

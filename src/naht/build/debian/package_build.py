@@ -69,6 +69,8 @@ def build_package(
     profiles: tuple[str, ...] = QUICK,
 ) -> BuiltPackage:
     """`tree`: the unpacked source, copied to its place. timestamp: seconds, of its changelog."""
+    if entry.failure:
+        raise _failed(entry)
     built = BuiltPackage(entry.path, root, tree_name)
     shutil.copytree(tree, built.build / tree_name, symlinks=True)
     _find_make_by_path(built.build / tree_name / "debian/rules")
@@ -86,12 +88,17 @@ def build_package(
         how["command"], log, cwd=built.tree, user=BUILDER, environment=how["environment"]
     )
     if status:
-        raise ToolError(
-            f"{tree_name} does not build (status {status}):\n{_tail(log)}",
-            f"All of its output is in {log}.",
-        )
+        entry.fail(f"{tree_name} does not build (status {status}):\n{_tail(log)}")
+        raise _failed(entry)
     shutil.rmtree(entry.path / "scratch", ignore_errors=True)
     return built
+
+
+def _failed(entry: Entry) -> ToolError:
+    return ToolError(
+        entry.failure,
+        f"All of its output is in {entry.path}/build.log; remove that directory to try again.",
+    )
 
 
 def _how(tree: Path, timestamp: int, jobs: int, profiles: tuple[str, ...]) -> dict[str, Any]:
