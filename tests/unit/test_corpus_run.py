@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,18 +23,39 @@ def request(case: Case, scratch: Path, only_build: bool) -> Request:
     )  # fmt: skip
 
 
+class OutOfTime(subprocess.Popen[bytes]):
+    """Its time is up as soon as it has done what it is to be ended for."""
+
+    def __init__(self, mark: Path, command: list[str], **options: Any) -> None:
+        super().__init__(command, **options)
+        self.mark = mark
+
+    def wait(self, timeout: float | None = None) -> int:
+        while timeout is not None:
+            if self.mark.exists() and self.mark.read_text():
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(0.01)
+        return super().wait()
+
+
 def make_run(
-    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch, code: str, seconds: float = 60
+    tmp_path: Path,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    kind: Any = subprocess.Popen,
 ) -> run.Run:
     """With another program in the place of the worker's."""
-    start = subprocess.Popen
 
-    def instead(command: list[str], **options: object) -> subprocess.Popen[bytes]:
-        return start([sys.executable, "-c", code, command[-1]], **options)  # type: ignore[call-overload, no-any-return]
+    def instead(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = kind(
+            [sys.executable, "-c", code, command[-1]], **options
+        )
+        return process
 
     monkeypatch.setattr(subprocess, "Popen", instead)
     return run.Run(
-        Store(tmp_path / "results"), tmp_path / "scratch", run.Limits(seconds, seconds, None),
+        Store(tmp_path / "results"), tmp_path / "scratch", run.Limits(60, 60, None),
         request, lambda case, _: told.append(case.patch),
     )  # fmt: skip
 
@@ -65,13 +88,16 @@ child = subprocess.Popen(["sleep", "600"])
 (pathlib.Path(sys.argv[1]).parent / "child").write_text(str(child.pid))
 time.sleep(600)
 """
-    runner = make_run(tmp_path, [], monkeypatch, code, seconds=3)
+    child_file = tmp_path / "scratch/tiff%A.patch/child"
+    runner = make_run(
+        tmp_path, [], monkeypatch, code, lambda *a, **o: OutOfTime(child_file, *a, **o)
+    )
     runner.all([CASES[:1]], 1)
     found = runner.store.load(CASES[0])
     assert found is not None
     assert found.trouble is not None
     assert found.trouble.stage == "time"
-    child = int((tmp_path / "scratch/tiff%A.patch/child").read_text())
+    child = int(child_file.read_text())
     state = Path(f"/proc/{child}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
