@@ -1,23 +1,21 @@
 """Runs on the host, with the distribution's own Python: the clients of its services. Each keeps one
 connection from before the upgrade to the end. Reads commands, answers each with a line.
-
-The proofs are harmless: an input that the old code takes, and the new code refuses.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 
 LOCAL = "127.0.0.1"
-REDIS, BOX_REDIS, MEMCACHED, BROKER = 6379, 6380, 11211, 1884
+REDIS, BOX_REDIS, FRESH_REDIS, MEMCACHED = 6379, 6380, 6381, 11211
 # CVE-2026-25243: of upstream's own test. A hash in an old encoding, with a length written in five
 # bytes that must be written in one.
 RESTORED = bytes.fromhex(
     "091101fe0400000001 00ff00040076616c31ff0900f9d5a4f77d003f1b".replace(" ", "")
 )
-CONNACK, PUBLISH, PUBACK, SUBACK = b"\x20\x02\x00\x00", 0x32, 0x40, b"\x90\x02\x00\x01"
 PATIENCE = 20.0
 
 
@@ -54,73 +52,22 @@ class Memcached:
         return [self.stream.readline().decode().strip() for _ in range(4)][2]
 
 
-class Broker:
-    """What a client of libmosquitto is connected to. It is the broker that plays false here."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server((LOCAL, BROKER))
-        self.listener.settimeout(PATIENCE)
-        self.connection: socket.socket | None = None
-
-    def accept(self) -> str:
-        self.connection, _ = self.listener.accept()
-        self.connection.settimeout(PATIENCE)
-        assert self.packet()[0] >> 4 == 1  # CONNECT
-        self.connection.sendall(CONNACK)
-        return "connected"
-
-    def serves(self) -> str:
-        """Publishes to it with QoS 1; it must acknowledge."""
-        assert self.connection
-        body = b"\x00\x01x\x00\x07hello"
-        self.connection.sendall(bytes([PUBLISH, len(body)]) + body)
-        answer = self.packet()
-        return "acknowledged" if answer[:1] == bytes([PUBACK]) else "no answer"
-
-    def prove(self) -> str:
-        """CVE-2024-10525: an acknowledgement of a subscription, without any reason code."""
-        assert self.connection
-        try:
-            self.connection.sendall(SUBACK)
-            return f"taken, then {self.serves()}"
-        except (ConnectionError, EOFError):
-            self.accept()  # it comes back by itself
-            return f"refused: it hangs up; back again, {self.serves()}"
-
-    def packet(self) -> bytes:
-        assert self.connection
-        head = self._exactly(2)
-        assert head[1] < 128
-        return head + self._exactly(head[1])
-
-    def _exactly(self, size: int) -> bytes:
-        assert self.connection
-        data = b""
-        while len(data) < size:
-            piece = self.connection.recv(size - len(data))
-            if not piece:
-                raise EOFError
-            data += piece
-        return data
-
-
 class Journal:
     """Stands in for the journal: keeps what is logged."""
 
     def __init__(self) -> None:
+        self.kept: list[str] = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("/dev/log")
-        self.socket.settimeout(0.2)
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self) -> None:
+        while True:
+            self.kept.append(self.socket.recv(65536).decode(errors="replace"))
 
     def lines(self) -> str:
-        """How many, and the last one."""
-        found = []
-        try:
-            while True:
-                found.append(self.socket.recv(65536).decode(errors="replace"))
-        except TimeoutError:
-            tagged = [line for line in found if "naht-heal" in line]
-            return f"{len(tagged)} {tagged[-1].partition('naht-heal')[2] if tagged else ''}"
+        """How many there are of the hook."""
+        return str(sum("naht-heal" in line for line in self.kept))
 
 
 def connect(port: int) -> socket.socket:
@@ -135,15 +82,18 @@ def connect(port: int) -> socket.socket:
 
 
 def main() -> None:
-    broker, journal = Broker(), Journal()
+    journal = Journal()
     print("ready", flush=True)
     sys.stdin.readline()  # the services are started
-    broker.accept()
-    clients = {"redis": Redis(REDIS), "box": Redis(BOX_REDIS), "memcached": Memcached()}
-    things = {**clients, "mosquitto": broker, "journal": journal}
+    things = {
+        "redis": Redis(REDIS), "box": Redis(BOX_REDIS), "memcached": Memcached(),
+        "journal": journal,
+    }  # fmt: skip
     print("connected", flush=True)
     for line in sys.stdin:
         what, _, name = line.strip().partition(" ")
+        if name == "fresh":
+            things[name] = Redis(FRESH_REDIS)
         print(getattr(things[name], what)(), flush=True)
 
 

@@ -13,7 +13,7 @@ from scripts.host_heal.plan import UPDATES
 from scripts.host_heal.story import PROVEN, SERVICES, Look, Story, Timing
 
 NAMES = {
-    "redis": "redis-server", "box": "redis-server in a container", "mosquitto": "mosquitto_pub",
+    "redis": "redis-server", "box": "redis-server in a container", "packer": "python3 with liblzma",
     "memcached": "memcached",
 }  # fmt: skip
 
@@ -40,7 +40,8 @@ made by `naht build debian` from the distribution's sources. All clients kept th
 
 ## What the processes do
 
-Each proof is harmless: an input that the old code takes and the new code refuses.
+Each proof is harmless, and differs between the old code and the new; a process that was started
+afresh with the new packages answers as the healed ones do.
 
 | process | with the old packages | upgraded, not healed | healed | same process |
 |---|---|---|---|---|
@@ -48,8 +49,8 @@ Each proof is harmless: an input that the old code takes and the new code refuse
 
 - redis: CVE-2026-25243, upstream's own test: `RESTORE` of a hash with a length in five bytes that
   must be in one.
-- mosquitto_pub: CVE-2024-10525, in libmosquitto: an acknowledgement of a subscription without a
-  reason code. The broker here is the test's own; the client comes back by itself.
+- python3 with liblzma: a decoder runs out of memory while it is set up ("liblzma: Clean up after a
+  filter chain initialization error"). The old code keeps what is half made.
 - memcached has nothing to prove: the update left its code as it was (see
   [needrestart.md](needrestart.md)); the change of libevent, which it uses, is refused by the
   builder: it needs a restart, and `scan` says so.
@@ -78,7 +79,7 @@ The journal had the same. A second heal applied nothing.
 ## What scan says before and after
 
 ```
-{look(story, "libevent and mosquitto upgraded").shown.rstrip()}
+{look(story, "libevent and xz upgraded").shown.rstrip()}
 ```
 
 ```
@@ -145,7 +146,7 @@ def machine() -> str:
 
 def proof_row(story: Story, name: str) -> Sequence[str]:
     answers = [story.proofs[when][name] for when in ("old packages", "upgraded", "healed")]
-    same = "yes" if story.starts[name] == story.start_time(name) else "no"
+    same = "yes" if story.same[name] else "no"
     return (NAMES[name], *(f"`{answer}`" for answer in answers), same)
 
 

@@ -22,7 +22,8 @@ def make_root(cache: Cache, suite: str, entries: str, updates: Sequence[Update])
             sources = entry.path / "archive.sources"
             sources.write_text(entries)
             subprocess.run(
-                ["mmdebstrap", "--variant=minbase", f"--include={included}", suite,
+                ["mmdebstrap", "--variant=minbase", f"--include={included}",
+                 '--aptopt=APT::Get::Allow-Downgrades "true"', suite,
                  entry.path / "root", sources],
                 check=True, stdin=subprocess.DEVNULL, stderr=(entry.path / "log").open("wb"),
             )  # fmt: skip

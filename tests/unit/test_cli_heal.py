@@ -5,6 +5,7 @@ is scripted here; tests/live heals real processes.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -290,16 +291,22 @@ def test_the_hook_is_written_and_removed(
     assert hook.read_text() == "// somebody else's\n"
 
 
-def test_apt_reads_the_hook_and_the_shell_runs_it(hook: Path, library: Path) -> None:
-    """apt's own parser says what it would run; a failing heal, or none at all, ends well."""
-    assert main(["heal", "--install-apt-hook", "--unsigned-dev", "--hotpatches", str(library)]) == 0
+def script_of(hook: Path) -> str:
+    """What apt's own parser would have the shell run."""
+    command = ["apt-config", "-c", hook, "dump"]
+    dumped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (script,) = [
         line.partition('"')[2].removesuffix('";')
-        for line in subprocess.run(
-            ["apt-config", "-c", hook, "dump"], check=True, capture_output=True, text=True
-        ).stdout.splitlines()
+        for line in dumped.splitlines()
         if line.startswith("DPkg::Post-Invoke::") and str(hook.parent) in line
     ]
+    return script
+
+
+def test_apt_reads_the_hook_and_the_shell_runs_it(hook: Path, library: Path) -> None:
+    """A failing heal, or none at all, ends well."""
+    assert main(["heal", "--install-apt-hook", "--unsigned-dev", "--hotpatches", str(library)]) == 0
+    script = script_of(hook)
     done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True)
     assert "healed" in done.stderr
     ran = hook.parent / "naht.ran"
@@ -308,6 +315,21 @@ def test_apt_reads_the_hook_and_the_shell_runs_it(hook: Path, library: Path) -> 
     (hook.parent / "naht").unlink()
     done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("hung", ["naht", "logger"])
+def test_the_hook_waits_for_nobody(
+    hook: Path, library: Path, hung: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a heal nor a journal that hangs keeps apt: without limits this test has no end."""
+    monkeypatch.setattr(apt_hook, "TIME_LIMIT", 1)
+    monkeypatch.setattr(apt_hook, "GRACE", 1)
+    assert main(["heal", "--install-apt-hook", "--unsigned-dev", "--hotpatches", str(library)]) == 0
+    stuck = hook.parent / hung
+    stuck.write_text("#!/bin/sh\ntrap '' TERM\nexec sleep infinity\n")
+    stuck.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{hook.parent}:{os.environ['PATH']}")
+    subprocess.run(["sh", "-c", script_of(hook)], check=True, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("words", [["dpkg"], ["--dry-run"], ["--json"]])

@@ -46,12 +46,13 @@ def change(arguments: argparse.Namespace) -> int:
 
 def hook_text(command: list[str]) -> str:
     """apt runs it with `sh -c`. A program that is gone (naht was removed) is nothing to complain
-    about; what is said also goes to the journal, where there is one."""
+    about; what is said also goes to the journal, where there is one, and never waits for it."""
     program = shlex.quote(command[0])
     bounded = ["timeout", f"--kill-after={GRACE}", str(TIME_LIMIT), *command]
+    log = f"timeout --kill-after={GRACE} {TIME_LIMIT + GRACE} logger -t {LOG_TAG}"
     script = (
         f"test -x {program} || exit 0; {shlex.join(bounded)} </dev/null 2>&1 | "
-        f"tee /dev/stderr | logger -t {LOG_TAG} 2>/dev/null; exit 0"
+        f"tee /dev/stderr | {log} 2>/dev/null; exit 0"
     )
     if '"' in script or "\\" in script or "\n" in script:
         raise UsageError("A path holds a character that apt cannot quote.", "Rename it.")
