@@ -341,13 +341,3 @@ def _is_inside(view: Relocatable, reference: Reference, function: Definition) ->
         return True
     place = view.raw_place(reference) if reference.pc_relative else None
     return place is not None and place[0] == function.section
-
-
-def takes_address(view: Relocatable, function: Definition, sources: Sources) -> bool:
-    """Whether a function refers to one of them otherwise than by a call."""
-    parts = [d for d in view.functions.values() if cold_parent(d.name) == function.name]
-    return any(
-        sources.has(reference) and reference.use != "branch"
-        for part in (function, *parts)
-        for reference in view.references_of(part)
-    )

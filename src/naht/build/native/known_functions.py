@@ -14,10 +14,10 @@ wcschr wcsrchr wcsstr wmemcpy wmemcmp wmemset wmemchr wcscasecmp
 _TEXT = """
 printf fprintf sprintf snprintf dprintf asprintf vprintf vfprintf vsprintf vsnprintf vdprintf
 vasprintf scanf fscanf sscanf vscanf vfscanf vsscanf puts fputs putchar fputc putc fwrite fread
-fgets perror syslog vsyslog atoi atol atoll atof strtol strtoll strtoul strtoull strtod strtof
-strtold strtoimax strtoumax fputs_unlocked fwrite_unlocked fputc_unlocked error error_at_line warn
+fgets perror syslog vsyslog atoi atol atoll atof
+fputs_unlocked fwrite_unlocked fputc_unlocked error error_at_line warn
 warnx err errx verr verrx vwarn vwarnx gettext dgettext dcgettext ngettext dngettext dcngettext
-strftime strptime strerror mbstowcs wcstombs iconv regcomp fnmatch wordexp glob
+strftime strerror mbstowcs wcstombs regcomp fnmatch wordexp glob
 """.split()  # noqa: SIM905
 _OTHER = """
 bsearch qsort qsort_r lfind lsearch open open64 openat openat64 creat fopen fopen64 freopen stat
@@ -38,7 +38,7 @@ wcsstr wmemcpy wmemset wmemchr fgets
 )
 _COPIES = frozenset(
     """
-memcpy memmove mempcpy memccpy bcopy wmemcpy write pwrite writev send sendto sendmsg fwrite
+memcpy memmove mempcpy memccpy bcopy wmemcpy
 lsearch
 """.split()  # noqa: SIM905
 )
@@ -68,5 +68,5 @@ def returns_a_place(name: str) -> bool:
 
 
 def copies_content(name: str) -> bool:
-    """Whether it copies what lies at an argument, pointers included, to where it may stay."""
+    """Whether it copies what lies at an argument, pointers included, to other memory."""
     return _plain(name) in _COPIES
