@@ -40,8 +40,8 @@ from naht.live.host.survey import Surveyor
 DESCRIPTION = """\
 An upgrade changes the disk and leaves processes on the old code. This brings every process that
 runs old code of an upgraded package to the code of the version that is installed: with the hotpatch
-of the library that says so, or it says why not. It never restarts anything, and it never brings a
-process beyond what is installed, because a restart would undo that.
+of the hotpatch library that says so, or it says why not. It never restarts anything, and it never
+brings a process beyond what is installed, because a restart would undo that.
 
 May be run at any time, again and again: what is healed is left alone."""
 

@@ -20,7 +20,7 @@ MAX_WARNINGS = 5
 def add_library_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hotpatches", type=Path, metavar="DIR",
-        help=f"the library: a directory of .naht files (default {DEFAULT})",
+        help=f"the hotpatch library: a directory of .naht files (default {DEFAULT})",
     )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def open_library(chosen: Path | None) -> Library:
     for problem in library.problems[:MAX_WARNINGS]:
         warn(f"{clean(problem.path)} is not used: {clean(problem.cause)}")
     if left := library.problems[MAX_WARNINGS:]:
-        warn(f"{len(left)} more files of the library are not used.")
+        warn(f"{len(left)} more files of the hotpatch library are not used.")
     return library
 
 

@@ -33,15 +33,15 @@ from naht.live.host.trial import try_hotpatches
 
 DESCRIPTION = """\
 Shows which live processes, in containers too, run code that is not what is installed, and what
-brings both together: a hotpatch of the library, or a restart, and then why. An object is stale when
-the file that took its place on disk has another build-id, or is gone. Changes nothing.
+brings both together: a hotpatch of the hotpatch library, or a restart, and then why. An object is
+stale when the file that took its place on disk has other code, or is gone. Changes nothing.
 
 states:
   stale       old code runs; the disk holds other code
   healed      a hotpatch in memory brings the old code to what is installed
   hotpatched  a hotpatch is active, but not known to bring it to what is installed
   ahead       a hotpatch in memory brings it beyond what is installed: a restart undoes it
-  exposed     memory and disk are the same, and the library holds a hotpatch beyond both
+  exposed     memory and disk are the same, and the hotpatch library has more than both
   altered     the code or record of a hotpatch is not what was written
 
 With --verbose or --hotpatch, the objects themselves are listed. --json always holds everything."""

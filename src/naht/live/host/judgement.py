@@ -184,7 +184,7 @@ def _why_not(scanned: ScannedObject, installed: Installed, offers: Sequence[List
     if not build_id:
         return _restart("no-build-id", "Without a build-id no hotpatch can be for it.")
     if not offers:
-        return _restart("no-hotpatch", f"The library has none for build-id {build_id}.")
+        return _restart("no-hotpatch", f"The hotpatch library has none for {build_id}.")
     if not installed.build_id:
         return _restart("nothing-installed", "Nothing is installed in its place.")
     return _misfit(installed, by)
