@@ -28,7 +28,7 @@ from naht.build.debian.change import (
     build_change,
     rebuilt_objects,
 )
-from naht.build.debian.change_job import CopyNote, ObjectChange, Told
+from naht.build.debian.change_job import CopyNote, ObjectChange, RefusalText, Told
 from naht.build.debian.changelog import Entry, read_changelog
 from naht.build.debian.copies import Copy
 from naht.build.debian.older import OlderState, older_state
@@ -182,7 +182,8 @@ def _deliver(request: DebianRequest, found: _Found, started: float) -> DebianRes
     directory = request.output / f"{request.source}_{as_file_name(request.to_version)}"
     directory.mkdir(parents=True, exist_ok=True)
     shipping = [item for item in found.change.objects if item.shipped_as]
-    objects = tuple(_delivered(item, found, directory) for item in shipping)
+    delivered = [_delivered(item, found, directory) for item in shipping]
+    objects = (*delivered, *_not_relinked(found, shipping))
     result = DebianResult(
         source=request.source,
         from_version=request.from_version,
@@ -192,7 +193,7 @@ def _deliver(request: DebianRequest, found: _Found, started: float) -> DebianRes
         patches=found.older.patches,
         advisories=found.told.advisories,
         objects=objects,
-        copies=_copies(found, shipping),
+        copies=_copies(found, objects),
         references=tuple(r for item in shipping for r in _references(item, found)),
         unread=found.change.unread,
         unchanged=found.change.unchanged,
@@ -214,6 +215,28 @@ def _delivered(item: ObjectChange, found: _Found, directory: Path) -> ObjectChan
     return msgspec.structs.replace(
         item, build_id=build_id, hotpatch=hotpatch, old_file="", new_file="", running_file=""
     )
+
+
+def _not_relinked(found: _Found, shipping: Iterable[ObjectChange]) -> Iterable[ObjectChange]:
+    """Shipped objects that hold changed code and that the changed build did not link again."""
+    known = {name for item in shipping for name in item.shipped_as} | {*found.change.unchanged}
+    for copy in found.change.copies:
+        if copy.kind == "object" and copy.shipped_as and not known & {*copy.shipped_as}:
+            yield ObjectChange(
+                name=copy.name,
+                shipped_as=copy.shipped_as,
+                build_id="",
+                old_file="",
+                new_file="",
+                running_file="",
+                refusal=RefusalText(
+                    "not-relinked",
+                    f"{copy.name} holds changed code ({', '.join(copy.units[:5])}), but building "
+                    "the changed source did not link it again.",
+                    "Restart what uses it after the upgrade, and report the package.",
+                    where=copy.name,
+                ),
+            )
 
 
 def _copies(found: _Found, shipping: Iterable[ObjectChange]) -> tuple[CopyNote, ...]:
