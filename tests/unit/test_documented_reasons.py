@@ -13,7 +13,9 @@ GUIDE = ROOT / "docs" / "patch_author_guide.md"
 MATRIX = ROOT / "docs" / "support_matrix.md"
 
 # What makes a refusal, and gives its code as the first argument.
-MAKERS = {"BuildRefusedError", "TargetRefusedError", "Refusal", "add", "_refuse", "refuse"}
+MAKERS = {
+    "BuildRefusedError", "TargetRefusedError", "Refusal", "RefusalText", "add", "_refuse", "refuse",
+}  # fmt: skip
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
