@@ -93,14 +93,12 @@ The journal had the same. A second heal applied nothing.
 
 
 def comparison(story: Story) -> str:
-    wrong_scan = sum(1 for v in verdicts(story) if v[4] != v[2])
-    wrong_needrestart = sum(1 for v in verdicts(story) if v[3] != v[2])
     return f"""\
 # Who runs old code: naht scan and needrestart
 
-{date.today():%Y-%m-%d}, `make host-test ARGS=--report`, {machine()}. needrestart 3.6 of Debian 12
-(`needrestart -v -v -l -r l -b`), `naht scan`, on the same host at the same moments
-([host-heal.md](host-heal.md) tells what happened there).
+{date.today():%Y-%m-%d}, `make host-test ARGS=--report`, {machine()}.
+needrestart 3.6 of Debian 12 (`needrestart -v -v -l -r l -b`) and `naht scan`, on the same host at
+the same moments ([host-heal.md](host-heal.md) tells what happened there).
 
 *Old code* is judged by neither: each object that the process started with is compared with the
 file that is now at its path, byte by byte, without build-id and sections that are never loaded
@@ -110,8 +108,7 @@ file that is now at its path, byte by byte, without build-id and sections that a
 |---|---|---|---|---|---|
 {rows(comparison_rows(story))}
 
-Of {len(list(verdicts(story)))} judgements needrestart has {wrong_needrestart} wrong, scan has
-{wrong_scan} wrong.
+{score(story)}
 
 - needrestart goes by inode: a package that is installed again, or rebuilt with the same code, has
   its users restarted for nothing. scan goes by build-id, and by content where only that differs.
@@ -126,8 +123,8 @@ Of {len(list(verdicts(story)))} judgements needrestart has {wrong_needrestart} w
 
 ## Time
 
-Median of {len(story.timings[0].scan)} runs each, in turn, wall-clock time and processor time in
-seconds. The machine was busy with other builds: processor time is the fairer figure.
+Median of {len(story.timings[0].scan)} runs each, in turn, wall-clock and processor time in seconds.
+The machine was busy with other builds: processor time is the fairer figure.
 
 | processes | scan, wall | scan, processor | needrestart, wall | needrestart, processor |
 |---|---|---|---|---|
@@ -178,6 +175,19 @@ def comparison_rows(story: Story) -> Iterable[Sequence[str]]:
                 seen.when, NAMES[name], "yes" if truth else "no",
                 told(by_needrestart, truth), told(by_scan, truth), f"`{why}`" if why else "",
             )  # fmt: skip
+
+
+def score(story: Story) -> str:
+    judged = list(verdicts(story))
+    missed = sum(truth and not said for _, _, truth, said, _ in judged)
+    too_many = [(seen, story.pids[name]) for seen, name, truth, said, _ in judged if said > truth]
+    healed = sum(seen.is_healed(pid) for seen, pid in too_many)
+    by_scan = sum(truth != said for _, _, truth, _, said in judged)
+    same = len(too_many) - healed
+    return f"""\
+Of {len(judged)} judgements scan has {by_scan} wrong. needrestart missed {missed}, and would have
+restarted {len(too_many)} times for nothing: {same} times the code on disk was the same, {healed}
+times a hotpatch had closed it."""
 
 
 def told(said: bool, truth: bool) -> str:

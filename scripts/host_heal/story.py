@@ -269,9 +269,11 @@ class Story:
         self.check("a second heal finds nothing to do", "applied" not in done)
 
     def check_look(self, look: Look) -> None:
-        for name in SERVICES:
-            said = any(f["state"] in ("stale", "healed") for f in look.of(self.pids[name]))
-            self.check(f"{look.when}: scan is right about {name}", said == look.truly_old[name])
+        said = {
+            name: any(f["state"] in ("stale", "healed") for f in look.of(pid))
+            for name, pid in self.pids.items()
+        }
+        self.check(f"{look.when}: scan is right about every process", said == look.truly_old)
 
     @property
     def good(self) -> bool:

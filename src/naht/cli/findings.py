@@ -47,7 +47,7 @@ def print_findings(findings: Sequence[Finding], *, verbose: bool) -> None:
             shortened([str(f.key.pid) for f in alike], PIDS_IN_A_ROW),
             clean_command(first.command, 32), *where, package_text(first),
             path if verbose else path.rpartition("/")[2],
-            Cell(state_text(first), _STATE[first.state]),
+            Cell(state_text(first, verbose=verbose), _STATE[first.state]),
             Cell(remedy_text(first), _REMEDY[first.remedy]),
         )  # fmt: skip
     print_table(table)
@@ -59,7 +59,8 @@ def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
     for finding in findings:
         row = (
             finding.command.partition(" ")[0], package_text(finding), finding.object.path,
-            state_text(finding), remedy_text(finding), finding.where.partition(" ")[0],
+            state_text(finding, verbose=True), remedy_text(finding),
+            finding.where.partition(" ")[0],
         )  # fmt: skip
         groups.setdefault(row, []).append(finding)
     return list(groups.values())
@@ -77,8 +78,9 @@ def package_text(finding: Finding) -> str:
     return f"{package.name} {package.version}" if package else "no package"
 
 
-def state_text(finding: Finding) -> str:
-    return finding.state + (f": {', '.join(finding.active)}" if finding.active else "")
+def state_text(finding: Finding, *, verbose: bool) -> str:
+    ids = ", ".join(finding.active) if verbose or finding.state == "hotpatched" else ""
+    return finding.state + (f": {ids}" if ids else "")
 
 
 def remedy_text(finding: Finding) -> str:
@@ -132,7 +134,8 @@ def tally_text(findings: Iterable[Finding]) -> list[str]:
     parts = [_people(len(old), "runs", "run", "old code")]
     if old:
         parts.append(f"{len(old - restart)} can be healed without a restart")
-        parts.append(paint(f"{len(restart)} need a restart", "bad" if restart else "good"))
+        needs = "needs" if len(restart) == 1 else "need"
+        parts.append(paint(f"{len(restart)} {needs} a restart", "bad" if restart else "good"))
     if healed:
         parts.append(f"{len(healed)} healed")
     if ahead:

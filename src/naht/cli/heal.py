@@ -170,12 +170,14 @@ def document(arguments: argparse.Namespace, library: Library, healed: Healed) ->
 def print_healed(healed: Healed, *, dry_run: bool) -> None:
     if healed.interrupted:
         write(paint("interrupted: what had begun was finished, the rest was left alone", "warn"))
-    left = healed.remaining
-    notable = [*left, *(f for f in healed.findings if f.state in ("ahead", "exposed"))]
+    notable = [*healed.remaining, *(f for f in healed.findings if f.state == "ahead")]
     print_findings(notable, verbose=False)
     print_reasons(notable)
     if healed.outcomes:
         write(summary_line(healed.summary))
+    if exposed := {f.key for f in healed.findings if f.state == "exposed"}:
+        those = count(len(exposed), "process runs", "processes run")
+        write(f"{those} code that is as old on disk: `naht scan` names what closes it.")
     write(verdict(healed, dry_run=dry_run))
 
 
