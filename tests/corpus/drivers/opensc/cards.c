@@ -16,6 +16,8 @@ enum { SERIAL_NUMBER = 1, PRIVATE_KEY = 0x100, PIN = 0x600, DECRYPT_PKCS1 = 2 };
 static struct kind {
     const char *driver, *atr;
     int generous;
+    const char *greeting;
+    size_t greeting_size;
     struct context *context;
     struct card card;
     pthread_mutex_t lock;
@@ -37,7 +39,8 @@ static struct kind {
     {.driver = "sc-hsm", .atr = "3BFE1800008131FE458031815448534D31738021408107FA", .generous = 1},
     {.driver = "mcrd", .atr = "3bff1100ff80b1fe451f030068d276000028ff051e3180009000a6", .generous = 1},
     {.driver = "setcos", .atr = "3B1F110067804246495345105266FF819000"},
-    {.driver = "PIV-II", .atr = "3B7D96000080318065B0831117D683009000", .generous = 1},
+    {.driver = "PIV-II", .atr = "3B7D96000080318065B0831117D683009000",
+     .greeting = "\x61\x11\x4F\6\0\0\x10\0\1\0\x79\7\x4F\5\xA0\0\0\3\x8", .greeting_size = 19},
     {.driver = "cac", .atr = "3b8980014d54434f537002000431", .generous = 1},
     {.driver = "cac1", .atr = "3b8980014d54434f537002000431", .generous = 1},
     {.driver = "isoApplet", .atr = "3b8980014d54434f537002000431"},
@@ -73,11 +76,22 @@ static void initialise(struct sc_card *sc, int erase) {
         sc_pkcs15init_set_p15card(profile, p15);
         use_objects(p15);
         sc_pkcs15init_sanity_check(p15, profile);
+        if (erase) sc_pkcs15init_erase_card_recursively(p15, profile);
         if (erase) sc_pkcs15init_erase_card(p15, profile, NULL); /* leaks what it has bound */
     }
     sc_pkcs15init_finalize_card(sc, profile);
     sc_pkcs15init_unbind(profile);
     if (p15) sc_pkcs15_unbind(p15);
+}
+
+static void use_name(struct context *context) {
+    static const BYTE name[] = {0x30, 13, 0x31, 11, 0x30, 9, 6, 3, 0x55, 4, 3, 12, 2, 'n', 'a'};
+    static const struct sc_oid common = {{2, 5, 4, 3, -1}};
+    BYTE *found = NULL;
+    size_t length = 0;
+    sc_pkcs15_get_name_from_dn(context, name, sizeof name, &common, &found, &length);
+    if (length != 2) driver_fail("a name of %zu letters", length);
+    free(found);
 }
 
 static void use(struct kind *kind, int erase) {
@@ -86,6 +100,7 @@ static void use(struct kind *kind, int erase) {
     BYTE random[32], serial[64];
     card = &kind->card;
     if (sc_connect_card(sc_ctx_get_reader(kind->context, 0), &sc)) return;
+    use_name(kind->context);
     sc_get_challenge(sc, random, sizeof random);
     sc_card_ctl(sc, SERIAL_NUMBER, serial);
     if (!sc_pkcs15_bind(sc, NULL, &p15)) {
@@ -113,6 +128,8 @@ void setup(void) {
         card = &kinds[i].card;
         card->atr = kinds[i].atr;
         card->generous = kinds[i].generous;
+        card->greeting = (const BYTE *)kinds[i].greeting;
+        card->greeting_size = kinds[i].greeting_size;
         card_reset();
         if (sc_context_create(&kinds[i].context, &parameters) ||
             !sc_ctx_get_reader(kinds[i].context, 0))

@@ -14,6 +14,8 @@ struct file { unsigned id, parent, is_df; size_t size; BYTE *data; };
 struct card {
     const char *atr; /* hexadecimal */
     int generous;    /* every file is there, and holds a certificate */
+    const BYTE *greeting; /* answers that an application is selected */
+    size_t greeting_size;
     struct file files[FILES];
     size_t count, file, df;
 };
@@ -112,6 +114,8 @@ static size_t card_answer(const BYTE *a, const BYTE *data, size_t length, size_t
     switch (a[1]) {
     case 0xA4:
         if (!card_select(a, data, length)) *status = 0x6A82;
+        if (a[2] == 4 && card->greeting_size)
+            return memcpy(out, card->greeting, card->greeting_size), card->greeting_size;
         return *status == 0x9000 && (a[3] & 0x0C) != 0x0C ? card_describe(out) : 0;
     case 0xE0:
         if (!card_create(data, length)) *status = 0x6A84;
@@ -140,7 +144,12 @@ static size_t card_answer(const BYTE *a, const BYTE *data, size_t length, size_t
         if (wanted > 128) wanted = 128;
         memset(out, 0xA5, wanted);
         return wanted;
-    case 0x84: case 0xB2:
+    case 0x87: /* a challenge that is asked for as a template */
+        return memcpy(out, "\x7C\x0A\x81\x08\1\2\3\4\5\6\7\x8", 12), 12;
+    case 0x58: /* the objects of a card without files: one, which is its directory */
+        if (a[2]) *status = 0x9C12;
+        return a[2] ? 0 : (memcpy(out, "\x3F\0\x2F\0\0\0\0\x20\0\0\0\0\0\0", 14), 14);
+    case 0x84: case 0xB2: case 0x56:
         if (wanted > 256) wanted = 256;
         memset(out, 0x11, wanted);
         return wanted;
