@@ -293,8 +293,8 @@ def test_the_hook_is_written_and_removed(
 
 def script_of(hook: Path) -> str:
     """What apt's own parser would have the shell run."""
-    command = ["apt-config", "-c", hook, "dump"]
-    dumped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    command = ["apt-config", "-c", str(hook), "dump"]
+    dumped: str = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (script,) = [
         line.partition('"')[2].removesuffix('";')
         for line in dumped.splitlines()
