@@ -177,6 +177,18 @@ def test_what_no_hotpatch_closes_is_exit_9_and_beside_good_ones_8(
     assert of_healing([applied], remaining=True, interrupted=True) == 130
 
 
+def test_what_cannot_be_read_is_never_called_healed(
+    library: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host(monkeypatch, ScannedProcess(ProcessKey(FAR + 1, 1), "server", (), "Not permitted."))
+    assert heal(library) == 0
+    shown = capsys.readouterr().out
+    assert "1 process could not be read" in shown
+    assert "no process that could be read runs old code" in shown
+    assert heal(library, "--json") == 0
+    assert answer(capsys)["unreadable"] == 1
+
+
 def test_nobody_vouches(
     library: Path, small_hotpatch: SmallHotpatch, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -98,7 +98,8 @@ class HealDocument(Document, frozen=True, kw_only=True):
     dry_run: bool
     processes: tuple[ProcessOutcome, ...]  # what was done
     findings: tuple[Finding, ...]  # what the last look found; with --dry-run, the only one
-    remaining: int  # findings among these whose process still runs old code
+    remaining: int  # findings among these that still run old code; outcomes tell of the tried
+    unreadable: int  # processes of which nothing is known
     summary: OperationSummary
     exit_code: int
     interrupted: bool = False

@@ -62,6 +62,7 @@ class Healed:
     ) -> None:  # fmt: skip
         self.outcomes = tuple(outcomes)
         self.findings = healer.findings
+        self.unreadable = sum(bool(process.error) for process in healer.survey.processes)
         self.summary = summary
         self.interrupted = interrupted
         self.remaining = tuple(
@@ -161,6 +162,7 @@ def document(arguments: argparse.Namespace, library: Library, healed: Healed) ->
         processes=healed.outcomes,
         findings=healed.findings,
         remaining=len(healed.remaining),
+        unreadable=healed.unreadable,
         summary=healed.summary,
         exit_code=healed.exit_code,
         interrupted=healed.interrupted,
@@ -178,12 +180,16 @@ def print_healed(healed: Healed, *, dry_run: bool) -> None:
     if exposed := {f.key for f in healed.findings if f.state == "exposed"}:
         those = count(len(exposed), "process runs", "processes run")
         write(f"{those} code that is as old on disk: `naht scan` names what closes it.")
+    if healed.unreadable:
+        those = count(healed.unreadable, "process", "processes")
+        write(paint(f"{those} could not be read; `naht scan` says why.", "warn"))
     write(verdict(healed, dry_run=dry_run))
 
 
 def verdict(healed: Healed, *, dry_run: bool) -> str:
     """The one line that matters to whoever reads only one."""
     old = {f.key for f in healed.findings if runs_old_code(f)}
+    process = "process that could be read" if healed.unreadable else "process"
     if healed.interrupted:
         return paint("Not everything was looked at.", "warn")
     if old and not dry_run:
@@ -193,8 +199,8 @@ def verdict(healed: Healed, *, dry_run: bool) -> str:
         runs = "processes still run" if many else "process still runs"
         return paint(f"{len(old)} {runs} old code{of}.", "bad")
     if not healed.findings:
-        return paint("Nothing to heal: no process runs old code of a package.", "good")
+        return paint(f"Nothing to heal: no {process} runs old code of a package.", "good")
     if dry_run:
         tried = count(len(healed.outcomes), "hotpatch would", "hotpatches would")
         return f"{tried} be applied; {len(healed.remaining)} findings have none."
-    return paint("No process runs old code of a package any more.", "good")
+    return paint(f"No {process} runs old code of a package any more.", "good")
