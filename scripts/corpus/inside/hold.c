@@ -55,7 +55,7 @@ static void hold_at_end(void)
 	wait_for_release("end");
 }
 
-__attribute__((constructor)) static void hold_before_main(void)
+static void hold_before_main(void)
 {
 	const char *wanted = getenv("NAHT_HOLD");
 
@@ -66,6 +66,21 @@ __attribute__((constructor)) static void hold_before_main(void)
 	unsetenv("NAHT_HOLD");
 	unsetenv("LD_PRELOAD");
 	wait_for_release("begin");
+}
+
+typedef int main_function(int, char **, char **);
+typedef int start_function(main_function *, int, char **, void (*)(void), void (*)(void),
+			   void (*)(void), void *);
+
+/* Called by the program's first instructions, with all libraries ready. Not in a constructor: what
+ * the loader's own first frames hold can't be told from callers, and main would look busy. */
+int __libc_start_main(main_function *entry, int count, char **arguments, void (*init)(void),
+		      void (*fini)(void), void (*loader_fini)(void), void *stack_end)
+{
+	start_function *next = (start_function *)dlsym(RTLD_NEXT, "__libc_start_main");
+
+	hold_before_main();
+	return next(entry, count, arguments, init, fini, loader_fini, stack_end);
 }
 
 /* The way of exit(3): after the program's own handlers. */
