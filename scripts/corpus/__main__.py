@@ -13,6 +13,7 @@ import argparse
 import datetime
 import os
 import platform
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -39,9 +40,13 @@ DATA = CHECKOUT / "tests/corpus"
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started, too
     try:
         corpus = Corpus(options)
         return corpus.prove() if options.proofs else corpus.run()
+    except KeyboardInterrupt:
+        say("interrupted; the next run goes on from here")
+        return 130
     except NahtError as error:
         say(f"error: {error.cause}\n next: {error.next_step}")
         return error.exit_code
