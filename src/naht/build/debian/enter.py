@@ -12,7 +12,7 @@ import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import naht.build.native
 from naht.build.debian import mounts
@@ -35,7 +35,7 @@ def main() -> None:
     os.chroot(root)
     os.chdir("/")
     if function is None:
-        _become(job)
+        sys.exit(_run(job))
     else:
         print(json.dumps(_answer(function, job["argument"])))  # noqa: T201  the answer
 
@@ -95,14 +95,32 @@ def _show_host_names(root: Path) -> None:
             mounts.bind(Path(name).resolve(), target, read_only=True)
 
 
-def _become(job: Mapping[str, Any]) -> None:
-    if job["user"]:
-        os.setgroups([])
-        os.setgid(job["user"])
-        os.setuid(job["user"])
-    os.umask(0o022)
-    os.chdir(job["cwd"])
-    os.execvpe(job["command"][0], job["command"], job["env"])  # noqa: S606
+def _run(job: Mapping[str, Any]) -> int:
+    """The exit status of the command. We stay the first process of the namespace, as root: all in
+    here ends with it, and the kernel forgets who is to die with its parent when an account changes
+    (prctl(2), PR_SET_PDEATHSIG)."""
+    command = os.fork()
+    if command == 0:
+        _become(job)
+    while True:
+        ended, status = os.wait()
+        if ended == command:
+            return os.waitstatus_to_exitcode(status) % 256
+
+
+def _become(job: Mapping[str, Any]) -> NoReturn:
+    try:
+        if job["user"]:
+            os.setgroups([])
+            os.setgid(job["user"])
+            os.setuid(job["user"])
+        os.umask(0o022)
+        os.chdir(job["cwd"])
+        os.execvpe(job["command"][0], job["command"], job["env"])  # noqa: S606
+    except OSError as error:
+        print(f"{job['command'][0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
+    finally:
+        os._exit(127)
 
 
 def _import_function(name: str) -> Any:
