@@ -165,7 +165,7 @@ class _Change:
             build_id=_build_id(found.pair.old),
             old_file=f"objects/{number:03}/old",
             new_file=f"objects/{number:03}/new",
-            running_file=f"objects/{number:03}/running",
+            running_file=str(running.relative_to(OUT)),
         )
         if not found.shipped_as:
             return change
@@ -186,7 +186,9 @@ class _Change:
         return change
 
     def _running(self, found: _Found, directory: Path) -> Path:
-        running = directory / "running"
+        name = found.shipped_as[0].rpartition("/")[2] if found.shipped_as else ""
+        running = directory / "running" / (name or found.pair.output.name)
+        running.parent.mkdir()
         if found.running is not None and self.old.source is None:
             shutil.copyfile(found.running, running)
             return running

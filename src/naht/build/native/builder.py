@@ -26,8 +26,6 @@ def build_native(request: BuildRequest, progress: Progress) -> bytes:
         changes = judge(pair, options)
         for note in changes.notes:
             progress(f"note: {note}")
-        for note in changes.notes:
-            progress(f"note: {note}")
         progress(f"writing {len(changes.functions)} functions…")
         manifest, images = emit(pair, changes, _description(request))
     return pack_hotpatch(manifest, images)
