@@ -40,6 +40,21 @@ def test_a_header_that_leaves_an_archive_member_as_it_was(tmp_path: Path) -> Non
         assert unit.new is not None and unit.new.line_counted is None  # it has no line in it
 
 
+def test_members_of_a_thin_archive_are_as_they_were_linked(tmp_path: Path) -> None:
+    """The archive holds only their names, and the files are made again for something else."""
+    later = "gcc -O0 -fPIC -Iinclude -c -o greet.o src/greet.c"
+    thin = edited(ALL_IN_ARCHIVE.files, "build.sh", "ar rcs", "ar rcsT")
+    thin = edited(
+        thin, "build.sh", "-Wl,--no-whole-archive\n", f"-Wl,--no-whole-archive\n{later}\n"
+    )
+    project = Project(thin, ALL_IN_ARCHIVE.command, ALL_IN_ARCHIVE.object)
+    with built(tmp_path, project, edited(thin, "src/greet.c", "calls++", "calls += 2")) as pair:
+        (unit,) = pair.units
+        assert unit.source == "src/greet.c"
+        assert unit.old is not None and unit.new is not None
+        assert [f.name for f in judge(pair, JudgeOptions()).functions] == ["greet"]
+
+
 def test_a_command_that_works_only_once_says_so(tmp_path: Path) -> None:
     once = edited(ALL_IN_ARCHIVE.files, "build.sh", "set -e\n", "set -e\nln -s lib.so lib.so.1\n")
     project = Project(once, ALL_IN_ARCHIVE.command, ALL_IN_ARCHIVE.object)

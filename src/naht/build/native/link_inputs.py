@@ -121,7 +121,7 @@ class InputReader:
     def _input(self, name: tuple[str, str]) -> LinkedInput | None:
         file, member = name
         path = self._path(file)
-        copy = self._kept.get(path) or path
+        copy = self._kept.get(path) or self._as_compiled(path) or path
         if path.name.startswith("lto-llvm-"):
             raise BuildRefusedError(
                 "clang-lto", "clang's link-time optimisation can't be followed.",
@@ -134,6 +134,12 @@ class InputReader:
             return None  # a shared library: the linker hangs sections of its own on it
         key = self._key(path, member)
         return LinkedInput(key, name, content, self._compilation(path, member, content))
+
+    def _as_compiled(self, path: Path) -> Path | None:
+        """A member of a thin archive is no argument of the link, which took no copy of it; the file
+        itself may be from a later build."""
+        made = self._by_output.get(path)
+        return made.copy if made else None
 
     def _member(self, path: Path, copy: Path, member: str) -> bytes:
         members = self._members(path, copy)
