@@ -108,15 +108,14 @@ def kept_connection(port: int, request: Callable[[int], bytes], wanted: str) -> 
     return connect
 
 
-def origin(port: int, judge: Callable[[BaseHTTPRequestHandler], Answer]) -> None:
-    """A server behind the daemon, in threads of this process."""
+def origin(port: int, judge: Callable[[BaseHTTPRequestHandler, bytes], Answer]) -> None:
+    """A server behind the daemon, in threads of this process. `judge` is given the body, too."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            answer = judge(self)
+            answer = judge(self, _body(self))
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -132,3 +131,14 @@ def origin(port: int, judge: Callable[[BaseHTTPRequestHandler], Answer]) -> None
     server = ThreadingHTTPServer((LOCAL, port), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    body = b""
+    while size := int(request.rfile.readline(), 16):
+        body += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body

@@ -71,7 +71,7 @@ def _dns_answer(query: bytes, host: bytes) -> bytes:
 def mail_judge(port: int, seen: Callable[[dict[str, str]], None] = lambda _: None) -> None:
     """Refuses every recipient; `seen` gets the headers of the question, names in lower case."""
 
-    def answer(request: BaseHTTPRequestHandler) -> Answer:
+    def answer(request: BaseHTTPRequestHandler, _: bytes) -> Answer:
         seen({name.lower(): value for name, value in request.headers.items()})
         return Answer(200, {"Auth-Status": "no such user", "Auth-Error-Code": "550 5.1.1"})
 

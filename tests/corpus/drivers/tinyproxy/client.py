@@ -60,7 +60,7 @@ def prove_connection() -> str:
     """
     arrived: list[str] = []
 
-    def answer(request: BaseHTTPRequestHandler) -> Answer:
+    def answer(request: BaseHTTPRequestHandler, _: bytes) -> Answer:
         arrived.extend(name for name in request.headers if name.lower().startswith("x-"))
         return Answer(200)
 
@@ -86,5 +86,5 @@ if __name__ == "__main__":
         ready,
         [tunnel, tunnel, tunnel, forward, forward],
         {"connection": prove_connection},
-        lambda: origin(ORIGIN, lambda request: Answer(200, {}, request.path.encode())),
+        lambda: origin(ORIGIN, lambda request, _: Answer(200, {}, request.path.encode())),
     )
