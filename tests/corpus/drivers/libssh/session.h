@@ -45,7 +45,6 @@ static void *serve(void *argument) {
         ssh_handle_key_exchange(session) == SSH_OK)
         answer(session, pair);
     ssh_disconnect(session);
-    shutdown(pair->fd[1], SHUT_RDWR);
     ssh_free(session);
     ssh_bind_free(bound);
     return NULL;
