@@ -33,7 +33,8 @@ stripped files with that one patch missing; clients keep their connections and g
 harmless question shows the hole: a wrong answer where there has to be a refusal or another one,
 never a crash. It is asked of the same processes before, patched, reverted, and patched again; and
 of an unpatched process of the new build, which has to answer as the patched one does. Processes
-and sockets are compared by what the kernel says of them. What each question is:
+and sockets are compared by what the kernel says of them. Where the source package is a library,
+the daemon is a small server of our own that uses it. What each question is:
 `prove_…` in [tests/corpus/drivers](../../tests/corpus/drivers).
 
 - date: {how.date}
