@@ -172,6 +172,7 @@ def spawn(
     target = Target.start(
         [str(program), str(count), str(nap)], LD_LIBRARY_PATH=str(tree), LC_ALL="C"
     )
+    target.ask("beat")  # until then it may still be with the dynamic linker
     if case.kind == "dlopen" and not case.scenario:
         assert target.ask(f"load {tree / case.object_name}") == "ok"
     for command in case.setup:
