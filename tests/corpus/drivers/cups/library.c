@@ -38,18 +38,21 @@ static void use_page_headers(void) {
     cups_page_header2_t header;
     int bits = 0;
     memset(&header, 0, sizeof header);
-    if (_cupsRasterExecPS(&header, &bits, "<</HWResolution[600 300]/MediaType(a \\(b\\) \\101)"
-                                          "/Duplex true>>setpagedevice % end") ||
+    if (_cupsRasterExecPS(&header, &bits,
+                          "<</HWResolution[600 300]/MediaType(a \\(b\\) \\101)"
+                          "/Duplex true>>setpagedevice % end") ||
         header.HWResolution[0] != 600 || strcmp(header.MediaType, "a (b) A"))
         driver_fail("a page header: %u '%s'", header.HWResolution[0], header.MediaType);
-    if (!_cupsRasterExecPS(&header, &bits, "<</MediaType(never ends")) driver_fail("an open string");
+    if (!_cupsRasterExecPS(&header, &bits, "<</MediaType(never ends"))
+        driver_fail("an open string");
 }
 
 static void use_sockets(void) {
     http_addr_t address;
     memset(&address, 0, sizeof address);
     address.un.sun_family = AF_LOCAL;
-    snprintf(address.un.sun_path, sizeof address.un.sun_path, "/tmp/naht-cups-%lx", (long)pthread_self());
+    snprintf(address.un.sun_path, sizeof address.un.sun_path, "/tmp/naht-cups-%lx",
+             (long)pthread_self());
     int fd = httpAddrListen(&address, 0);
     if (fd < 0) driver_fail("no local socket");
     else httpAddrClose(&address, fd);

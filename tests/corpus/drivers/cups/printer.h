@@ -11,7 +11,10 @@ char *_ppdCreateFromIPP(char *buffer, size_t size, ipp_t *supported);
 size_t _cups_strlcpy(char *to, const char *from, size_t size);
 int _cupsRasterExecPS(cups_page_header2_t *header, int *bits, const char *code);
 
-struct bytes { size_t at, size; unsigned char data[8192]; };
+struct bytes {
+    size_t at, size;
+    unsigned char data[8192];
+};
 
 static inline ssize_t read_bytes(void *from, ipp_uchar_t *to, size_t size) {
     struct bytes *b = from;
@@ -34,11 +37,14 @@ static inline ipp_t *printer(const char *model) {
     static const char *const rasters[] = {"sgray_8", "srgb_8"};
     ipp_t *ipp = ippNewRequest(IPP_OP_GET_PRINTER_ATTRIBUTES);
     ippAddString(ipp, IPP_TAG_PRINTER, IPP_TAG_TEXT, "printer-make-and-model", NULL, model);
-    ippAddStrings(ipp, IPP_TAG_PRINTER, IPP_TAG_MIMETYPE, "document-format-supported", 3, NULL, formats);
+    ippAddStrings(ipp, IPP_TAG_PRINTER, IPP_TAG_MIMETYPE, "document-format-supported", 3, NULL,
+                  formats);
     ippAddStrings(ipp, IPP_TAG_PRINTER, IPP_TAG_KEYWORD, "media-supported", 2, NULL, sizes);
     ippAddString(ipp, IPP_TAG_PRINTER, IPP_TAG_KEYWORD, "media-default", NULL, sizes[0]);
-    ippAddStrings(ipp, IPP_TAG_PRINTER, IPP_TAG_KEYWORD, "pwg-raster-document-type-supported", 2, NULL, rasters);
-    ippAddResolution(ipp, IPP_TAG_PRINTER, "pwg-raster-document-resolution-supported", IPP_RES_PER_INCH, 300, 300);
+    ippAddStrings(ipp, IPP_TAG_PRINTER, IPP_TAG_KEYWORD, "pwg-raster-document-type-supported", 2,
+                  NULL, rasters);
+    ippAddResolution(ipp, IPP_TAG_PRINTER, "pwg-raster-document-resolution-supported",
+                     IPP_RES_PER_INCH, 300, 300);
     ippAddBoolean(ipp, IPP_TAG_PRINTER, "color-supported", 1);
     ippAddString(ipp, IPP_TAG_PRINTER, IPP_TAG_URI, "printer-more-info", NULL, "http://naht.test/");
     return ipp;

@@ -18,14 +18,16 @@ static int writes_into_nothing(void) {
 /* The model's name holds a line of its own for the description. */
 static int lines_added(void) {
     char line[200];
-    return description("Maker Model\"\n*FoomaticRIPCommandLine: \"true", "*FoomaticRIP", line, sizeof line);
+    return description("Maker Model\"\n*FoomaticRIPCommandLine: \"true", "*FoomaticRIP", line,
+                       sizeof line);
 }
 
 void setup(void) { setenv("TMPDIR", "/tmp", 1); }
 
 void exercise(void) {
     char line[200] = "";
-    if (description("Maker Model 1", "*ModelName:", line, sizeof line) != 1) driver_fail("no model");
+    if (description("Maker Model 1", "*ModelName:", line, sizeof line) != 1)
+        driver_fail("no model");
 }
 
 const char *prove(void) {

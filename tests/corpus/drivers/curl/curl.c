@@ -1,4 +1,4 @@
-/* Transfers from a server of our own: HTTP with cookies, redirects, authentication, proxies and TLS,
+/* Transfers from a server of our own: HTTP with cookies, redirects, passwords, proxies and TLS,
  * FTP, IMAP, telnet, files.
  *
  * object: libcurl.so.4*
@@ -10,7 +10,10 @@
 
 #include <curl/curl.h>
 
-struct text { size_t length; char text[600]; };
+struct text {
+    size_t length;
+    char text[600];
+};
 
 static size_t keep(char *data, size_t size, size_t count, void *to) {
     struct text *text = to;
@@ -22,7 +25,8 @@ static size_t keep(char *data, size_t size, size_t count, void *to) {
     return length;
 }
 
-static CURLcode get(CURL *curl, struct text *text, const char *scheme, int service, const char *path) {
+static CURLcode get(CURL *curl, struct text *text, const char *scheme, int service,
+                    const char *path) {
     char url[200];
     snprintf(url, sizeof url, "%s://good.example.test:%d%s", scheme, port[service], path);
     text->length = 0;

@@ -84,8 +84,10 @@ static int cookies_kept(void) {
 
 /* A name so long that nothing can be appended to it. */
 static int jar_is_written(void) {
-    static char name[] = "/tmp/naht-jar-................................................................"
-        "............................................................................................."
+    static char name[] =
+        "/tmp/naht-jar-................................................................"
+        ".........................................................................................."
+        "..."
         "........................................................................................";
     struct stat status;
     FILE *file = fopen(name, "w");
@@ -150,12 +152,14 @@ void exercise(void) {
 
 const char *prove(void) {
     static char line[400];
-    int a = partial_wildcard(), b = long_name_behind_socks(), c = cookies_kept(), d = jar_is_written(),
-        e = no_protocols(), f = telnet_user();
+    int a = partial_wildcard(), b = long_name_behind_socks(), c = cookies_kept(),
+        d = jar_is_written(), e = no_protocols(), f = telnet_user();
     const char *g = redirected("machine good.example.test login u password p\n"
                                "machine other.test login v\n");
     const char *h = redirected("machine good.example.test login u password p\ndefault\n");
-    snprintf(line, sizeof line, "wildcard %d, SOCKS %d, cookies %d, jar %d, protocols %d, telnet %d, "
-             "redirected with %s %s", a, b, c, d, e, f, g, h);
+    snprintf(line, sizeof line,
+             "wildcard %d, SOCKS %d, cookies %d, jar %d, protocols %d, telnet %d, "
+             "redirected with %s %s",
+             a, b, c, d, e, f, g, h);
     return line;
 }

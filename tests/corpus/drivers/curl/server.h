@@ -18,7 +18,10 @@ enum { HTTP, FTP, IMAP, TELNET, SERVICES };
 static int listening[SERVICES], port[SERVICES];
 static SSL_CTX *tls;
 
-struct line { int fd; SSL *ssl; };
+struct line {
+    int fd;
+    SSL *ssl;
+};
 
 static int receive(struct line *l, void *to, int size) {
     return l->ssl ? SSL_read(l->ssl, to, size) : (int)recv(l->fd, to, (size_t)size, 0);
@@ -44,17 +47,20 @@ static void answer_http(struct line *l, const char *request) {
         say(l, "HTTP/1.1 200 go\r\n\r\n");
         return;
     }
-    if (strstr(request, "/cookie")) extra = "Set-Cookie: a=b; path=/\r\nSet-Cookie: p=q; domain=CO.UK\r\n";
-    if (strstr(request, "/hsts")) extra = "Strict-Transport-Security: max-age=1000; includeSubDomains\r\n";
-    if (strstr(request, "/redirect"))
-        status = "302 Found", extra = elsewhere;
+    if (strstr(request, "/cookie"))
+        extra = "Set-Cookie: a=b; path=/\r\nSet-Cookie: p=q; domain=CO.UK\r\n";
+    if (strstr(request, "/hsts"))
+        extra = "Strict-Transport-Security: max-age=1000; includeSubDomains\r\n";
+    if (strstr(request, "/redirect")) status = "302 Found", extra = elsewhere;
     if (strstr(request, "/digest") && !strcasestr(request, "\r\nAuthorization:"))
-        status = "401 No", extra = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+        status = "401 No",
+        extra = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
     if (strstr(request, "/proxied") && !strcasestr(request, "Proxy-Authorization:"))
-        status = "407 No", extra = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+        status = "407 No",
+        extra = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
     snprintf(authorization, sizeof authorization, "%s", header(request, "\r\nAuthorization: "));
-    snprintf(body, sizeof body, "authorization %.12s, proxy %.12s",
-             authorization, header(request, "Proxy-Authorization: "));
+    snprintf(body, sizeof body, "authorization %.12s, proxy %.12s", authorization,
+             header(request, "Proxy-Authorization: "));
     int bare = !strncmp(request, "HEAD", 4);
     snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status,
              bare ? 0 : strlen(body), extra, bare ? "" : body);
@@ -105,16 +111,23 @@ static void serve_lines(struct line *l, int service) {
         text[got] = 0;
         if (service == TELNET) continue;
         if (service == FTP) {
-            int code = !strncmp(text, "USER", 4) ? 331 : !strncmp(text, "PASS", 4) ? 230
-                     : !strncmp(text, "CWD", 3) ? 250 : !strncmp(text, "QUIT", 4) ? 221
-                     : !strncmp(text, "TYPE", 4) ? 200 : !strncmp(text, "SIZE", 4) ? 213 : 502;
+            int code = !strncmp(text, "USER", 4)   ? 331
+                       : !strncmp(text, "PASS", 4) ? 230
+                       : !strncmp(text, "CWD", 3)  ? 250
+                       : !strncmp(text, "QUIT", 4) ? 221
+                       : !strncmp(text, "TYPE", 4) ? 200
+                       : !strncmp(text, "SIZE", 4) ? 213
+                                                   : 502;
             snprintf(reply, sizeof reply, "%d 257\r\n", code);
         } else {
             char tag[16];
             snprintf(tag, sizeof tag, "%.*s", (int)strcspn(text, " \r\n"), text);
             snprintf(reply, sizeof reply, "%s%s OK done\r\n",
                      strstr(text, "CAPABILITY") ? "* CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=LOGIN "
-                     "AUTH=XOAUTH2 SASL-IR\r\n" : strstr(text, "LOGOUT") ? "* BYE bye\r\n" : "", tag);
+                                                  "AUTH=XOAUTH2 SASL-IR\r\n"
+                     : strstr(text, "LOGOUT")   ? "* BYE bye\r\n"
+                                                : "",
+                     tag);
         }
         say(l, reply);
     }
@@ -151,7 +164,8 @@ static int make_certificate(void) {
     ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
     X509_gmtime_adj(X509_getm_notBefore(x), -3600);
     ASN1_TIME_set_string(X509_getm_notAfter(x), "20900101000000Z");
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"naht", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"naht", -1, -1, 0);
     X509_set_issuer_name(x, X509_get_subject_name(x));
     X509_set_pubkey(x, key);
     X509V3_set_ctx(&context, x, x, NULL, NULL, 0);

@@ -12,13 +12,17 @@
 
 static const char document[] =
     "<?xml version='1.0'?><!DOCTYPE a:r [<!ENTITY % p '<!ENTITY q \"from p\">'>%p;\n"
-    "<!ELEMENT a:r ((b|c)*,(d,(e|f)+)?)><!ATTLIST b i ID #IMPLIED n CDATA 'default &e;' m (x|y) 'x'>\n"
+    "<!ELEMENT a:r ((b|c)*,(d,(e|f)+)?)><!ATTLIST b i ID #IMPLIED n CDATA 'default &e;' m (x|y) "
+    "'x'>\n"
     "<!ENTITY e 'va&#65;lue'><!ENTITY n '<b>in &e;</b>'><!ENTITY x SYSTEM 'external'>\n"
     "<!NOTATION t PUBLIC 'pub'>]>\n"
     "<a:r xmlns:a='urn:a'><!-- comment --><?pi data?><b i='one' n='p &e; q'>&e; text &n;</b>"
     "<b m='y'><![CDATA[raw]]>&x;</b><c xmlns='urn:c' a:k='1&#10;2'/></a:r>";
 
-struct seen { XML_Parser parser; int elements, stop_at; };
+struct seen {
+    XML_Parser parser;
+    int elements, stop_at;
+};
 
 static void XMLCALL begin(void *data, const XML_Char *name, const XML_Char **attributes) {
     struct seen *seen = data;
@@ -27,7 +31,9 @@ static void XMLCALL begin(void *data, const XML_Char *name, const XML_Char **att
     if (++seen->elements == seen->stop_at) XML_StopParser(seen->parser, XML_TRUE);
 }
 static void XMLCALL end(void *data, const XML_Char *name) { (void)data, (void)name; }
-static void XMLCALL text(void *data, const XML_Char *s, int length) { (void)data, (void)s, (void)length; }
+static void XMLCALL text(void *data, const XML_Char *s, int length) {
+    (void)data, (void)s, (void)length;
+}
 static void XMLCALL declared(void *data, const XML_Char *name, XML_Content *model) {
     (void)name;
     XML_FreeContentModel(((struct seen *)data)->parser, model);

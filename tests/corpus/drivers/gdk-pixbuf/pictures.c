@@ -2,7 +2,8 @@
  *
  * object: libgdk_pixbuf-2.0.so.0* libpixbufloader-ani.so libpixbufloader-gif.so
  * link: -I/usr/include/gdk-pixbuf-2.0 -I/usr/include/glib-2.0
- * link: -I/usr/lib/x86_64-linux-gnu/glib-2.0/include -lgdk_pixbuf-2.0 -lgobject-2.0 -lglib-2.0 -ljpeg
+ * link: -I/usr/lib/x86_64-linux-gnu/glib-2.0/include
+ * link: -lgdk_pixbuf-2.0 -lgobject-2.0 -lglib-2.0 -ljpeg
  */
 #include "driver.h"
 
@@ -33,7 +34,10 @@ void exercise(void) {
     if (load((unsigned char *)jpeg, jpeg_size) != 40) driver_fail("JPEG");
     load(gif, sizeof gif - 12);
     GdkPixbuf *picture = gdk_pixbuf_new_from_file(JPEG_FILE, NULL);
-    if (!picture) { driver_fail("JPEG from a file"); return; }
+    if (!picture) {
+        driver_fail("JPEG from a file");
+        return;
+    }
     GdkPixbuf *small = gdk_pixbuf_scale_simple(picture, 7, 5, GDK_INTERP_BILINEAR);
     g_object_unref(small);
     g_object_unref(picture);

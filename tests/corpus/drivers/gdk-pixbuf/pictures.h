@@ -9,11 +9,15 @@
 #define JPEG_FILE "/tmp/naht-two.jpeg"
 
 static const unsigned char gif[] = {
-    'G', 'I', 'F', '8', '9', 'a', 4, 0, 4, 0, 0x91, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9,
-    0x21, 0xF9, 4, 0, 10, 0, 0, 0, 0x2C, 0, 0, 0, 0, 4, 0, 4, 0, 0,
-    2, 5, 0x44, 0x6E, 0x60, 0x39, 0x05, 0, 0x2C, 0, 0, 0, 0, 4, 0, 4, 0, 0, 2, 3, 0x84, 0x8F, 0x05, 0, 0x3B};
+    'G',  'I', 'F', '8', '9', 'a', 4, 0, 4,    0,    0x91, 0,    0,    255,  0,    0,    0,
+    255,  0,   0,   0,   255, 9,   9, 9, 0x21, 0xF9, 4,    0,    10,   0,    0,    0,    0x2C,
+    0,    0,   0,   0,   4,   0,   4, 0, 0,    2,    5,    0x44, 0x6E, 0x60, 0x39, 0x05, 0,
+    0x2C, 0,   0,   0,   0,   4,   0, 4, 0,    0,    2,    3,    0x84, 0x8F, 0x05, 0,    0x3B};
 
-struct picture { size_t size; unsigned char data[8192]; };
+struct picture {
+    size_t size;
+    unsigned char data[8192];
+};
 
 static void put(struct picture *p, const void *data, size_t size) {
     memcpy(p->data + p->size, data, size);

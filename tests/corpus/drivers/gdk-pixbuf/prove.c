@@ -2,7 +2,8 @@
  *
  * object: libpixbufloader-ani.so
  * link: -I/usr/include/gdk-pixbuf-2.0 -I/usr/include/glib-2.0
- * link: -I/usr/lib/x86_64-linux-gnu/glib-2.0/include -lgdk_pixbuf-2.0 -lgobject-2.0 -lglib-2.0 -ljpeg
+ * link: -I/usr/lib/x86_64-linux-gnu/glib-2.0/include
+ * link: -lgdk_pixbuf-2.0 -lgobject-2.0 -lglib-2.0 -ljpeg
  * proves: ANI-Reject-files-with-multiple-anih-chunks.patch
  */
 #include "driver.h"
@@ -24,6 +25,4 @@ void exercise(void) {
     load(gif, sizeof gif);
 }
 
-const char *prove(void) {
-    return load(headers.data, headers.size) ? "loaded" : "refused";
-}
+const char *prove(void) { return load(headers.data, headers.size) ? "loaded" : "refused"; }

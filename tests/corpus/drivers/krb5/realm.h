@@ -39,29 +39,35 @@ static int start_realm(void) {
     if (system("rm -rf " PLACE "; mkdir " PLACE)) return 1;
     save("krb5.conf", krb5_conf);
     save("kdc.conf", kdc_conf);
-    if (system("{ kdb5_util -r NAHT.TEST create -s -P secret && kadmin.local -r NAHT.TEST addprinc -randkey host/localhost"
+    if (system("{ kdb5_util -r NAHT.TEST create -s -P secret && kadmin.local -r NAHT.TEST addprinc "
+               "-randkey host/localhost"
                " && kadmin.local addprinc -randkey user"
                " && kadmin.local ktadd -k " PLACE "/service.keys host/localhost"
-               " && kadmin.local ktadd -k " PLACE "/user.keys user && krb5kdc; } >" PLACE "/log 2>&1"))
+               " && kadmin.local ktadd -k " PLACE "/user.keys user && krb5kdc; } >" PLACE
+               "/log 2>&1"))
         return 2;
     return 0;
 }
 
 /* A session between user and service through this mechanism; 0: established. */
 static int establish(gss_OID mechanism, gss_ctx_id_t *user, gss_ctx_id_t *service) {
-    gss_buffer_desc text = {14, "host@localhost"}, to_service = GSS_C_EMPTY_BUFFER, to_user = GSS_C_EMPTY_BUFFER;
+    gss_buffer_desc text = {14, "host@localhost"}, to_service = GSS_C_EMPTY_BUFFER,
+                    to_user = GSS_C_EMPTY_BUFFER;
     gss_name_t name = GSS_C_NO_NAME;
-    OM_uint32 minor, first = GSS_S_CONTINUE_NEEDED, second = GSS_S_CONTINUE_NEEDED, flags = GSS_C_MUTUAL_FLAG | GSS_C_CONF_FLAG;
+    OM_uint32 minor, first = GSS_S_CONTINUE_NEEDED, second = GSS_S_CONTINUE_NEEDED,
+                     flags = GSS_C_MUTUAL_FLAG | GSS_C_CONF_FLAG;
     *user = *service = GSS_C_NO_CONTEXT;
     gss_import_name(&minor, &text, GSS_C_NT_HOSTBASED_SERVICE, &name);
     for (int i = 0; i < 6 && (first | second) == GSS_S_CONTINUE_NEEDED; i++) {
         if (first == GSS_S_CONTINUE_NEEDED)
-            first = gss_init_sec_context(&minor, GSS_C_NO_CREDENTIAL, user, name, mechanism, flags, 0,
-                                         GSS_C_NO_CHANNEL_BINDINGS, &to_user, NULL, &to_service, NULL, NULL);
+            first = gss_init_sec_context(&minor, GSS_C_NO_CREDENTIAL, user, name, mechanism, flags,
+                                         0, GSS_C_NO_CHANNEL_BINDINGS, &to_user, NULL, &to_service,
+                                         NULL, NULL);
         gss_release_buffer(&minor, &to_user);
         if (to_service.length)
             second = gss_accept_sec_context(&minor, service, GSS_C_NO_CREDENTIAL, &to_service,
-                                            GSS_C_NO_CHANNEL_BINDINGS, NULL, NULL, &to_user, NULL, NULL, NULL);
+                                            GSS_C_NO_CHANNEL_BINDINGS, NULL, NULL, &to_user, NULL,
+                                            NULL, NULL);
         gss_release_buffer(&minor, &to_service);
     }
     gss_release_buffer(&minor, &to_user);

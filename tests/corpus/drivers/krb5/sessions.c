@@ -16,7 +16,8 @@ static void in_one_piece(gss_ctx_id_t from, gss_ctx_id_t to, int secret) {
     gss_buffer_desc text = {9, "a message"}, wrapped, clear = GSS_C_EMPTY_BUFFER;
     OM_uint32 minor;
     gss_wrap(&minor, from, secret, GSS_C_QOP_DEFAULT, &text, NULL, &wrapped);
-    if (gss_unwrap(&minor, to, &wrapped, &clear, NULL, NULL) || clear.length != 9 || memcmp(clear.value, text.value, 9))
+    if (gss_unwrap(&minor, to, &wrapped, &clear, NULL, NULL) || clear.length != 9 ||
+        memcmp(clear.value, text.value, 9))
         driver_fail("a message of kind %d", secret);
     gss_release_buffer(&minor, &clear);
     gss_release_buffer(&minor, &wrapped);
@@ -41,7 +42,8 @@ static void damaged(gss_ctx_id_t from, gss_ctx_id_t to) {
     OM_uint32 minor;
     gss_wrap(&minor, from, 1, GSS_C_QOP_DEFAULT, &text, NULL, &wrapped);
     ((unsigned char *)wrapped.value)[wrapped.length - 1] ^= 1;
-    if (!gss_unwrap(&minor, to, &wrapped, &clear, NULL, NULL)) driver_fail("a damaged message is taken");
+    if (!gss_unwrap(&minor, to, &wrapped, &clear, NULL, NULL))
+        driver_fail("a damaged message is taken");
     gss_release_buffer(&minor, &clear);
     gss_release_buffer(&minor, &wrapped);
 }
@@ -52,10 +54,14 @@ static void ask_for_a_ticket(void) {
     krb5_principal user = NULL;
     krb5_keytab keys = NULL;
     krb5_creds credentials;
-    if (krb5_init_context(&context)) { driver_fail("no context"); return; }
+    if (krb5_init_context(&context)) {
+        driver_fail("no context");
+        return;
+    }
     krb5_parse_name(context, "user", &user);
     krb5_kt_resolve(context, "FILE:" PLACE "/user.keys", &keys);
-    krb5_error_code error = krb5_get_init_creds_keytab(context, &credentials, user, keys, 0, NULL, NULL);
+    krb5_error_code error =
+        krb5_get_init_creds_keytab(context, &credentials, user, keys, 0, NULL, NULL);
     if (error) driver_fail("no ticket: %d", (int)error);
     else krb5_free_cred_contents(context, &credentials);
     krb5_kt_close(context, keys);

@@ -39,9 +39,12 @@ static int read_all(struct archive *a, int skip) {
     return result == ARCHIVE_EOF ? count : result;
 }
 
-static const struct sample { const char *name; int entries; } samples[] = {
-    {"plain.rar", 5}, {"normal.rar", 6}, {"solid.rar5", 4}, {"filter.rar", 0}, {"arm.rar5", 0},
-    {"zisofs.iso.Z", 0}, {"size.iso.gz", 2}, {"incomplete.warc", 0}, {"window.rar", 1}};
+static const struct sample {
+    const char *name;
+    int entries;
+} samples[] = {{"plain.rar", 5},   {"normal.rar", 6},      {"solid.rar5", 4},
+               {"filter.rar", 0},  {"arm.rar5", 0},        {"zisofs.iso.Z", 0},
+               {"size.iso.gz", 2}, {"incomplete.warc", 0}, {"window.rar", 1}};
 
 static void read_sample(const struct sample *sample, int way) {
     struct archive *a = reader();
@@ -58,11 +61,16 @@ static void read_sample(const struct sample *sample, int way) {
     if (fd >= 0) close(fd);
 }
 
-static const struct format { const char *name, *options; int (*set)(struct archive *); } formats[] = {
-    {"pax", "", archive_write_set_format_pax}, {"ustar", "", archive_write_set_format_ustar},
-    {"cpio", "", archive_write_set_format_cpio_newc}, {"iso", "", archive_write_set_format_iso9660},
-    {"zip", "zip:compression=store,zip:encryption=aes256", archive_write_set_format_zip},
-    {"warc", "", archive_write_set_format_warc}, {"7zip", "7zip:compression=deflate", archive_write_set_format_7zip}};
+static const struct format {
+    const char *name, *options;
+    int (*set)(struct archive *);
+} formats[] = {{"pax", "", archive_write_set_format_pax},
+               {"ustar", "", archive_write_set_format_ustar},
+               {"cpio", "", archive_write_set_format_cpio_newc},
+               {"iso", "", archive_write_set_format_iso9660},
+               {"zip", "zip:compression=store,zip:encryption=aes256", archive_write_set_format_zip},
+               {"warc", "", archive_write_set_format_warc},
+               {"7zip", "7zip:compression=deflate", archive_write_set_format_7zip}};
 
 static size_t write_one(const struct format *format, char *to) {
     struct archive *a = archive_write_new();

@@ -46,7 +46,8 @@ static void use_files(void) {
         if (!found || cap_compare(found, set)) driver_fail("the set of a file");
         cap_free(found);
     }
-    if (!cap_set_file("/tmp", set) || !cap_set_file("/none", set)) driver_fail("a directory has a set");
+    if (!cap_set_file("/tmp", set) || !cap_set_file("/none", set))
+        driver_fail("a directory has a set");
     cap_set_file(path, NULL);
     cap_free(set);
     unlink(path);

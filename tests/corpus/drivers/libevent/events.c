@@ -35,7 +35,8 @@ static void use_buffers(void) {
     evbuffer_add_printf(three, "%d ", 7);
     evbuffer_add_buffer_reference(three, one);
     evbuffer_prepend_buffer(three, two);
-    if (evbuffer_get_length(three) != 30 || memcmp(evbuffer_pullup(three, -1), "chunk and text7 ", 16))
+    if (evbuffer_get_length(three) != 30 ||
+        memcmp(evbuffer_pullup(three, -1), "chunk and text7 ", 16))
         driver_fail("buffers");
     evbuffer_free(one);
     evbuffer_free(two);

@@ -26,6 +26,4 @@ void exercise(void) {
     evhttp_clear_headers(&headers);
 }
 
-const char *prove(void) {
-    return folded_header() ? "refused" : "accepted";
-}
+const char *prove(void) { return folded_header() ? "refused" : "accepted"; }

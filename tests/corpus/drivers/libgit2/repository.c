@@ -20,7 +20,8 @@ static int add(git_index *index, const char *path, const git_oid *blob) {
 }
 
 static void use_index(const git_oid *blob) {
-    static const char *const paths[] = {"a/b/c", "a/b/d", "a/e", "f", "a/b", "z/y/x", "z", "f/g", "a", "aa/b"};
+    static const char *const paths[] = {"a/b/c", "a/b/d", "a/e", "f", "a/b",
+                                        "z/y/x", "z",     "f/g", "a", "aa/b"};
     git_index *index = NULL;
     git_index_new(&index);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
@@ -50,24 +51,32 @@ static void open_repository(void) {
     git_index *index = NULL;
     git_commit *parent = NULL;
     snprintf(path, sizeof path, "/tmp/naht-git-%lx", (long)pthread_self());
-    if (git_repository_init(&repository, path, 1)) { driver_fail("no repository"); return; }
+    if (git_repository_init(&repository, path, 1)) {
+        driver_fail("no repository");
+        return;
+    }
     git_blob_create_from_buffer(&blob, repository, "text", 4);
     git_index_new(&index);
     add(index, "a/b", &blob);
-    if (commit_all(&first, index, 0, NULL) || git_commit_lookup(&parent, repository, &first)) driver_fail("no commit");
+    if (commit_all(&first, index, 0, NULL) || git_commit_lookup(&parent, repository, &first))
+        driver_fail("no commit");
     add(index, "c", &blob);
-    if (commit_all(&second, index, 1, (const git_commit **)&parent)) driver_fail("no second commit");
+    if (commit_all(&second, index, 1, (const git_commit **)&parent))
+        driver_fail("no second commit");
     git_commit_free(parent);
     git_index_free(index);
 }
 
 static void use_revisions(void) {
-    static const char *const good[] = {"HEAD", "HEAD~1", "HEAD^", "HEAD^{tree}", "HEAD:a/b", "HEAD^0",
-                                       "HEAD~1^{commit}", ":/message", "HEAD^{/message}", "@{0}"};
-    static const char *const bad[] = {"HEAD~7", "HEAD:none", "none", "HEAD^{", "HEAD^{blob}", "@@{1"};
+    static const char *const good[] = {
+        "HEAD",   "HEAD~1",          "HEAD^",     "HEAD^{tree}",     "HEAD:a/b",
+        "HEAD^0", "HEAD~1^{commit}", ":/message", "HEAD^{/message}", "@{0}"};
+    static const char *const bad[] = {"HEAD~7", "HEAD:none",   "none",
+                                      "HEAD^{", "HEAD^{blob}", "@@{1"};
     git_object *found = NULL;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        if (git_revparse_single(&found, repository, good[i])) driver_fail("%s is not found", good[i]);
+        if (git_revparse_single(&found, repository, good[i]))
+            driver_fail("%s is not found", good[i]);
         git_object_free(found);
         found = NULL;
     }

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct memory { sf_count_t size, at, room; unsigned char data[1 << 18]; };
+struct memory {
+    sf_count_t size, at, room;
+    unsigned char data[1 << 18];
+};
 
 static sf_count_t length(void *user) { return ((struct memory *)user)->size; }
 static sf_count_t seek(sf_count_t offset, int from, void *user) {

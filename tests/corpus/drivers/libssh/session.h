@@ -8,8 +8,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct choice { const char *exchange, *cipher, *mac; };
-struct pair { int fd[2]; ssh_key key; const struct choice *choice; int served; };
+struct choice {
+    const char *exchange, *cipher, *mac;
+};
+struct pair {
+    int fd[2];
+    ssh_key key;
+    const struct choice *choice;
+    int served;
+};
 
 static int answer(ssh_session session, struct pair *pair) {
     ssh_message message;

@@ -36,7 +36,8 @@ static void use(ssh_session session, struct pair *pair) {
 static void whole_session(const struct choice *choice) {
     struct pair pair = {.key = host_key, .choice = choice};
     pthread_t server;
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair.fd) || pthread_create(&server, NULL, serve, &pair)) {
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair.fd) ||
+        pthread_create(&server, NULL, serve, &pair)) {
         driver_fail("no pair of sockets");
         return;
     }

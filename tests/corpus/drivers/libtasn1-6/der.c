@@ -79,7 +79,8 @@ void exercise(void) {
     asn1_delete_element(again, "names.?2");
     asn1_delete_structure(&again);
     der[5] ^= 0x55;
-    if (!asn1_create_element(types, "NAHT.All", &again)) asn1_der_decoding(&again, der, size, error);
+    if (!asn1_create_element(types, "NAHT.All", &again))
+        asn1_der_decoding(&again, der, size, error);
     asn1_delete_structure(&again);
     asn1_delete_structure(&value);
 }

@@ -13,7 +13,9 @@
 #include <vpx/vpx_encoder.h>
 
 enum { SIDE = 64, FRAMES = 5 };
-struct way { int vp9, layers; };
+struct way {
+    int vp9, layers;
+};
 static vpx_image_t pictures[FRAMES], small_pictures[FRAMES];
 
 static void paint(vpx_image_t *image, int width, int height, int frame) {
@@ -31,7 +33,8 @@ static int decode_all(vpx_codec_ctx_t *encoder, vpx_codec_ctx_t *decoder) {
     int shown = 0;
     while ((packet = vpx_codec_get_cx_data(encoder, &iterator))) {
         if (packet->kind != VPX_CODEC_CX_FRAME_PKT) continue;
-        if (vpx_codec_decode(decoder, packet->data.frame.buf, (unsigned)packet->data.frame.sz, NULL, 0))
+        if (vpx_codec_decode(decoder, packet->data.frame.buf, (unsigned)packet->data.frame.sz, NULL,
+                             0))
             return -1;
         pictures_of = NULL;
         while (vpx_codec_get_frame(decoder, &pictures_of)) shown++;
@@ -66,7 +69,8 @@ static void encode(const struct way *way) {
     configuration.g_lag_in_frames = 0;
     configuration.rc_end_usage = VPX_CBR;
     configuration.rc_target_bitrate = 200;
-    if (vpx_codec_enc_init(&encoder, to, &configuration, 0) || vpx_codec_dec_init(&decoder, from, NULL, 0)) {
+    if (vpx_codec_enc_init(&encoder, to, &configuration, 0) ||
+        vpx_codec_dec_init(&decoder, from, NULL, 0)) {
         driver_fail("no coder");
         return;
     }
@@ -80,8 +84,10 @@ static void encode(const struct way *way) {
             vpx_codec_enc_config_set(&encoder, &configuration);
         }
         vpx_image_t *image = i < 3 || way->layers ? &pictures[i] : &small_pictures[i];
-        if (vpx_codec_encode(&encoder, image, i, 1, 0, VPX_DL_REALTIME)) driver_fail("frame %d: %s", i, vpx_codec_error_detail(&encoder));
-        else if ((got = decode_all(&encoder, &decoder)) < 0) driver_fail("frame %d is not decoded", i);
+        if (vpx_codec_encode(&encoder, image, i, 1, 0, VPX_DL_REALTIME))
+            driver_fail("frame %d: %s", i, vpx_codec_error_detail(&encoder));
+        else if ((got = decode_all(&encoder, &decoder)) < 0)
+            driver_fail("frame %d is not decoded", i);
         shown += got;
     }
     if (shown < FRAMES) driver_fail("%d frames are shown", shown);

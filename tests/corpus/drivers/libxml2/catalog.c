@@ -18,7 +18,9 @@
 #define SGML "/tmp/naht-catalog.sgml"
 #define HEAD "<catalog xmlns='urn:oasis:names:tc:entity:xmlns:xml:catalog'>"
 
-static const struct { const char *name, *text; } files[] = {
+static const struct {
+    const char *name, *text;
+} files[] = {
     {XML, HEAD "<uri name='urn:a' uri='a.xml'/><system systemId='s' uri='s.dtd'/>"
                "<rewriteURI uriStartString='urn:r/' rewritePrefix='file:///r/'/>"
                "<delegateURI uriStartString='urn:d' catalog='" OTHER "'/><group prefer='public'>"
@@ -28,8 +30,9 @@ static const struct { const char *name, *text; } files[] = {
     {SGML, "PUBLIC \"-//naht//q\" \"q.dtd\"\nSYSTEM \"t\" 't.dtd'\n-- a comment --\n"
            "DELEGATE \"-//d\" \"none\"\nBASE \"b/\"\nOVERRIDE YES\n"},
 };
-static const char *const commands[] = {"cd a", "ls", "dir b", "setrootns", "xpath //b", "cat", "pwd",
-                                       "  ", "unknown and more", "du", "set <c/>", "bye"};
+static const char *const commands[] = {"cd a",     "ls",  "dir b", "setrootns",        "xpath //b",
+                                       "cat",      "pwd", "  ",    "unknown and more", "du",
+                                       "set <c/>", "bye"};
 
 static void quiet(void *context, const char *message, ...) { (void)context, (void)message; }
 
@@ -74,7 +77,8 @@ void setup(void) {
     xmlInitParser();
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         FILE *file = fopen(files[i].name, "w");
-        if (!file || fputs(files[i].text, file) < 0 || fclose(file)) driver_fail("no catalog files");
+        if (!file || fputs(files[i].text, file) < 0 || fclose(file))
+            driver_fail("no catalog files");
     }
     xmlSetGenericErrorFunc(NULL, quiet);
     use_catalogs();

@@ -3,25 +3,24 @@
 
 #include "driver.h"
 
-static const char prepared[] =
-    "import io, libxml2\n"
-    "libxml2.registerErrorHandler(lambda *a: None, None)\n"
-    "class Input:\n"
-    "    def __init__(self, text):\n"
-    "        self.of = io.StringIO(text)\n"
-    "        self.read = self.io_read = lambda n=-1: self.of.read(n)\n"
-    "        self.close = self.io_close = lambda: self.of.close()\n"
-    "def round(size, word='text'):\n"
-    "    text = '<r>' + '<e a=\"1\">%s</e>' % word * size + '</r>'\n"
-    "    buffer = libxml2.inputBuffer(Input(text))\n"
-    "    reader = buffer.newTextReader('u')\n"
-    "    seen = 0\n"
-    "    while reader.Read() == 1:\n"
-    "        seen += reader.NodeType() == 1\n"
-    "    doc = libxml2.parseDoc('<a><b c=\"d\"/></a>')\n"
-    "    found = doc.xpathEval('//b/@c')[0].content\n"
-    "    doc.freeDoc()\n"
-    "    return seen == size + 1 and found == 'd'\n";
+static const char prepared[] = "import io, libxml2\n"
+                               "libxml2.registerErrorHandler(lambda *a: None, None)\n"
+                               "class Input:\n"
+                               "    def __init__(self, text):\n"
+                               "        self.of = io.StringIO(text)\n"
+                               "        self.read = self.io_read = lambda n=-1: self.of.read(n)\n"
+                               "        self.close = self.io_close = lambda: self.of.close()\n"
+                               "def round(size, word='text'):\n"
+                               "    text = '<r>' + '<e a=\"1\">%s</e>' % word * size + '</r>'\n"
+                               "    buffer = libxml2.inputBuffer(Input(text))\n"
+                               "    reader = buffer.newTextReader('u')\n"
+                               "    seen = 0\n"
+                               "    while reader.Read() == 1:\n"
+                               "        seen += reader.NodeType() == 1\n"
+                               "    doc = libxml2.parseDoc('<a><b c=\"d\"/></a>')\n"
+                               "    found = doc.xpathEval('//b/@c')[0].content\n"
+                               "    doc.freeDoc()\n"
+                               "    return seen == size + 1 and found == 'd'\n";
 
 static PyObject *names;
 

@@ -52,8 +52,12 @@ static void quiet(void *context, const char *message, ...) { (void)context, (voi
 static void silent(void *context, xmlErrorPtr error) { (void)context, (void)error; }
 
 static int mine(const char *name) { return !strncmp(name, "driver:", 7); }
-static void *open_included(const char *name) { return fmemopen((void *)(mine(name) ? included : ""), sizeof included - 1, "r"); }
-static int read_included(void *file, char *to, int length) { return (int)fread(to, 1, (size_t)length, file); }
+static void *open_included(const char *name) {
+    return fmemopen((void *)(mine(name) ? included : ""), sizeof included - 1, "r");
+}
+static int read_included(void *file, char *to, int length) {
+    return (int)fread(to, 1, (size_t)length, file);
+}
 static int close_included(void *file) { return fclose(file); }
 
 static xmlDocPtr parse(const char *text) {
@@ -95,7 +99,8 @@ static int by_grammar(const char *document) {
 static int by_rules(const char *document) {
     xmlSchematronParserCtxtPtr parser = xmlSchematronNewMemParserCtxt(rules, sizeof rules - 1);
     xmlSchematronPtr compiled = xmlSchematronParse(parser);
-    xmlSchematronValidCtxtPtr context = xmlSchematronNewValidCtxt(compiled, XML_SCHEMATRON_OUT_ERROR);
+    xmlSchematronValidCtxtPtr context =
+        xmlSchematronNewValidCtxt(compiled, XML_SCHEMATRON_OUT_ERROR);
     xmlSchematronSetValidStructuredErrors(context, silent, NULL);
     xmlDocPtr doc = parse(document);
     int answer = xmlSchematronValidateDoc(context, doc);
@@ -125,8 +130,7 @@ void setup(void) {
 void exercise(void) {
     xmlSetGenericErrorFunc(NULL, quiet); /* the handlers are per thread */
     xmlSetStructuredErrorFunc(NULL, silent);
-    if (by_schema(schema, good) != 0 || by_schema(schema, twice) <= 0)
-        driver_fail("XML Schema");
+    if (by_schema(schema, good) != 0 || by_schema(schema, twice) <= 0) driver_fail("XML Schema");
     if (by_schema(broken_schema, good) != -1) driver_fail("a broken schema compiled");
     if (by_grammar(good) != 0 || by_grammar("<r><q/></r>") <= 0) driver_fail("RELAX NG");
     if (by_rules("<r><k i='1'/></r>") != 0 || by_rules(good) <= 0) driver_fail("Schematron");

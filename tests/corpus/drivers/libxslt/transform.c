@@ -17,10 +17,12 @@ static const char sheet[] =
     " xmlns:d='urn:d' xmlns:str='http://exslt.org/strings' exclude-result-prefixes='d str'>"
     "<xsl:key name='k' match='i' use='@n'/><xsl:template match='/'>"
     "<out xmlns:e='urn:e' xsl:exclude-result-prefixes='e' a='{count(//i)}{str:padding(2, \"x\")}'>"
-    "<xsl:for-each select='//i[@n &gt; 1]'><xsl:sort select='@n' data-type='number' order='descending'/>"
+    "<xsl:for-each select='//i[@n &gt; 1]'><xsl:sort select='@n' data-type='number' "
+    "order='descending'/>"
     "<xsl:sort select='.' data-type='{\"text\"}'/>"
     "<l><xsl:number value='position()' format='I'/>.<xsl:number level='any' format='{\"a\"}'/>"
-    "<xsl:value-of select='format-number(@n, \"#,##0.0\")'/><xsl:value-of select='key(\"k\", 1)'/></l>"
+    "<xsl:value-of select='format-number(@n, \"#,##0.0\")'/><xsl:value-of select='key(\"k\", "
+    "1)'/></l>"
     "</xsl:for-each><xsl:apply-templates select='//i[1]'/></out></xsl:template>"
     "<xsl:template match='i'><xsl:copy-of select='.'/></xsl:template></xsl:stylesheet>";
 static const char document[] =

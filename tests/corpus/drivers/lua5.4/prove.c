@@ -23,12 +23,14 @@ static const char *answer(const char *script) {
 
 void exercise(void) {
     lua_State *state = luaL_newstate();
-    if (luaL_dostring(state, "local _ENV <const> = {}; X = 1; return X") || lua_tointeger(state, -1) != 1)
+    if (luaL_dostring(state, "local _ENV <const> = {}; X = 1; return X") ||
+        lua_tointeger(state, -1) != 1)
         driver_fail("a good environment");
     lua_close(state);
 }
 
 const char *prove(void) {
-    return answer("local a, b, c, d, e, f, g, h, i, j, k, l = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, {}\n"
-                  "local _ENV <const> = 11; X = 'hi'; return l and 'assigned'");
+    return answer(
+        "local a, b, c, d, e, f, g, h, i, j, k, l = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, {}\n"
+        "local _ENV <const> = 11; X = 'hi'; return l and 'assigned'");
 }

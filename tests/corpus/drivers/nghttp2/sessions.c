@@ -9,11 +9,15 @@
 #include <nghttp2/nghttp2.h>
 #include <string.h>
 
-struct side { nghttp2_session *session; int headers, closed, stop; };
+struct side {
+    nghttp2_session *session;
+    int headers, closed, stop;
+};
 #define NAME(n, v) {(uint8_t *)(n), (uint8_t *)(v), sizeof(n) - 1, sizeof(v) - 1, 0}
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_length, const uint8_t *value, size_t length, uint8_t flags, void *user) {
+                     size_t name_length, const uint8_t *value, size_t length, uint8_t flags,
+                     void *user) {
     struct side *side = user;
     (void)frame, (void)name, (void)name_length, (void)value, (void)length, (void)flags;
     if (++side->headers == side->stop) nghttp2_session_terminate_session(session, NGHTTP2_NO_ERROR);
@@ -43,7 +47,8 @@ static int hand_over(struct side *from, struct side *to) {
     ssize_t size, moved = 0;
     while ((size = nghttp2_session_mem_send(from->session, &data)) > 0) {
         for (ssize_t at = 0; at < size; at += 11)
-            if (nghttp2_session_mem_recv(to->session, data + at, (size_t)(size - at < 11 ? size - at : 11)) < 0)
+            if (nghttp2_session_mem_recv(to->session, data + at,
+                                         (size_t)(size - at < 11 ? size - at : 11)) < 0)
                 return 0;
         moved += size;
     }

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct memory { size_t size, at; unsigned char data[1 << 16]; };
+struct memory {
+    size_t size, at;
+    unsigned char data[1 << 16];
+};
 
 static OPJ_SIZE_T read_some(void *to, OPJ_SIZE_T size, void *user) {
     struct memory *m = user;
@@ -22,8 +25,14 @@ static OPJ_SIZE_T write_some(void *from, OPJ_SIZE_T size, void *user) {
     if (m->at > m->size) m->size = m->at;
     return size;
 }
-static OPJ_OFF_T skip(OPJ_OFF_T size, void *user) { ((struct memory *)user)->at += (size_t)size; return size; }
-static OPJ_BOOL seek(OPJ_OFF_T to, void *user) { ((struct memory *)user)->at = (size_t)to; return OPJ_TRUE; }
+static OPJ_OFF_T skip(OPJ_OFF_T size, void *user) {
+    ((struct memory *)user)->at += (size_t)size;
+    return size;
+}
+static OPJ_BOOL seek(OPJ_OFF_T to, void *user) {
+    ((struct memory *)user)->at = (size_t)to;
+    return OPJ_TRUE;
+}
 
 static opj_stream_t *stream(struct memory *m, OPJ_BOOL reads) {
     opj_stream_t *s = opj_stream_create(4096, reads);
@@ -53,7 +62,8 @@ static int encode(struct memory *m, int style, OPJ_CODEC_FORMAT format, OPJ_PROG
     parameters.cp_tdx = parameters.cp_tdy = 32;
     memset(component, 0, sizeof component);
     for (int i = 0; i < 3; i++)
-        component[i] = (opj_image_cmptparm_t){.dx = 1, .dy = 1, .w = SIDE, .h = SIDE, .prec = 8, .bpp = 8};
+        component[i] =
+            (opj_image_cmptparm_t){.dx = 1, .dy = 1, .w = SIDE, .h = SIDE, .prec = 8, .bpp = 8};
     opj_image_t *image = opj_image_create(3, component, OPJ_CLRSPC_SRGB);
     image->x1 = image->y1 = SIDE;
     for (int i = 0; i < 3; i++)
@@ -61,8 +71,9 @@ static int encode(struct memory *m, int style, OPJ_CODEC_FORMAT format, OPJ_PROG
     m->size = 0;
     opj_codec_t *codec = opj_create_compress(format);
     opj_stream_t *to = stream(m, OPJ_FALSE);
-    int good = opj_setup_encoder(codec, &parameters, image) && opj_start_compress(codec, image, to) &&
-               opj_encode(codec, to) && opj_end_compress(codec, to);
+    int good = opj_setup_encoder(codec, &parameters, image) &&
+               opj_start_compress(codec, image, to) && opj_encode(codec, to) &&
+               opj_end_compress(codec, to);
     opj_stream_destroy(to);
     opj_destroy_codec(codec);
     opj_image_destroy(image);

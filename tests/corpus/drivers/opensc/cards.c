@@ -37,10 +37,14 @@ static struct kind {
     {.driver = "coolkey", .atr = "3b8980014d54434f537002000431", .generous = 1},
     {.driver = "muscle", .atr = "3b6d0000ff5479666f6e65203234325232"},
     {.driver = "sc-hsm", .atr = "3BFE1800008131FE458031815448534D31738021408107FA", .generous = 1},
-    {.driver = "mcrd", .atr = "3bff1100ff80b1fe451f030068d276000028ff051e3180009000a6", .generous = 1},
+    {.driver = "mcrd",
+     .atr = "3bff1100ff80b1fe451f030068d276000028ff051e3180009000a6",
+     .generous = 1},
     {.driver = "setcos", .atr = "3B1F110067804246495345105266FF819000"},
-    {.driver = "PIV-II", .atr = "3B7D96000080318065B0831117D683009000",
-     .greeting = "\x61\x11\x4F\6\0\0\x10\0\1\0\x79\7\x4F\5\xA0\0\0\3\x8", .greeting_size = 19},
+    {.driver = "PIV-II",
+     .atr = "3B7D96000080318065B0831117D683009000",
+     .greeting = "\x61\x11\x4F\6\0\0\x10\0\1\0\x79\7\x4F\5\xA0\0\0\3\x8",
+     .greeting_size = 19},
     {.driver = "cac", .atr = "3b8980014d54434f537002000431", .generous = 1},
     {.driver = "cac1", .atr = "3b8980014d54434f537002000431", .generous = 1},
     {.driver = "isoApplet", .atr = "3b8980014d54434f537002000431"},
@@ -62,7 +66,8 @@ static void use_objects(struct p15card *p15) {
     }
     count = sc_pkcs15_get_objects(p15, PRIVATE_KEY, found, 8);
     for (int i = 0; i < count && i < 8; i++)
-        sc_pkcs15_decipher(p15, found[i], DECRYPT_PKCS1, text, sizeof text, clear, sizeof clear, NULL);
+        sc_pkcs15_decipher(p15, found[i], DECRYPT_PKCS1, text, sizeof text, clear, sizeof clear,
+                           NULL);
 }
 
 static void initialise(struct sc_card *sc, int erase) {
@@ -118,8 +123,10 @@ void setup(void) {
     FILE *file = fopen("/tmp/naht-opensc.conf", "w");
     fputs("app default { reader_driver pcsc { provider_library = \"\"; } }\n", file);
     for (int i = 0; i < KINDS; i++)
-        fprintf(file, "app %s { card_drivers = %s; reader_driver pcsc { provider_library = \"\"; } "
-                      "framework pkcs15 { use_file_caching = no; } }\n", kinds[i].driver, kinds[i].driver);
+        fprintf(file,
+                "app %s { card_drivers = %s; reader_driver pcsc { provider_library = \"\"; } "
+                "framework pkcs15 { use_file_caching = no; } }\n",
+                kinds[i].driver, kinds[i].driver);
     fclose(file);
     setenv("OPENSC_CONF", "/tmp/naht-opensc.conf", 1);
     for (int i = 0; i < KINDS; i++) {

@@ -3,10 +3,28 @@
 #include <string.h>
 
 typedef unsigned char BYTE;
-struct sc_oid { int value[16]; };
-struct context; struct reader; struct sc_card; struct p15card; struct profile; struct object;
-struct parameters { unsigned version; const char *application; unsigned long flags; void *threads; };
-struct init { const BYTE *pin; size_t pin_size; const BYTE *puk; size_t puk_size; const char *labels[3]; };
+struct sc_oid {
+    int value[16];
+};
+struct context;
+struct reader;
+struct sc_card;
+struct p15card;
+struct profile;
+struct object;
+struct parameters {
+    unsigned version;
+    const char *application;
+    unsigned long flags;
+    void *threads;
+};
+struct init {
+    const BYTE *pin;
+    size_t pin_size;
+    const BYTE *puk;
+    size_t puk_size;
+    const char *labels[3];
+};
 int sc_context_create(struct context **, const struct parameters *);
 int sc_release_context(struct context *);
 struct reader *sc_ctx_get_reader(struct context *, unsigned);
@@ -21,16 +39,27 @@ int sc_pkcs15_get_objects(struct p15card *, unsigned, struct object **, size_t);
 int sc_pkcs15_verify_pin(struct p15card *, struct object *, const BYTE *, size_t);
 int sc_pkcs15_decipher(struct p15card *, struct object *, unsigned long, const BYTE *, size_t,
                        BYTE *, size_t, void *);
-int sc_pkcs15_get_name_from_dn(struct context *, const BYTE *, size_t, const struct sc_oid *, BYTE **,
-                               size_t *);
+int sc_pkcs15_get_name_from_dn(struct context *, const BYTE *, size_t, const struct sc_oid *,
+                               BYTE **, size_t *);
 char *sc_pkcs15_get_lastupdate(struct p15card *);
 int sc_pkcs15init_bind(struct sc_card *, const char *, const char *, void *, struct profile **);
 void sc_pkcs15init_unbind(struct profile *);
 void sc_pkcs15init_set_p15card(struct profile *, struct p15card *);
 int sc_pkcs15init_add_app(struct sc_card *, struct profile *, struct init *);
-struct identifier { BYTE value[255]; size_t length; };
-struct pin { struct identifier id; const char *label; const BYTE *pin; size_t pin_size;
-             struct identifier puk_id; const char *puk_label; const BYTE *puk; size_t puk_size; };
+struct identifier {
+    BYTE value[255];
+    size_t length;
+};
+struct pin {
+    struct identifier id;
+    const char *label;
+    const BYTE *pin;
+    size_t pin_size;
+    struct identifier puk_id;
+    const char *puk_label;
+    const BYTE *puk;
+    size_t puk_size;
+};
 int sc_pkcs15init_store_pin(struct p15card *, struct profile *, struct pin *);
 int sc_pkcs15init_erase_card_recursively(struct p15card *, struct profile *);
 int sc_pkcs15init_erase_card(struct p15card *, struct profile *, void *);

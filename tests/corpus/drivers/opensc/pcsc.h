@@ -10,10 +10,14 @@
 #include <string.h>
 
 enum { FILES = 200, MF = 0x3F00 };
-struct file { unsigned id, parent, is_df; size_t size; BYTE *data; };
+struct file {
+    unsigned id, parent, is_df;
+    size_t size;
+    BYTE *data;
+};
 struct card {
-    const char *atr; /* hexadecimal */
-    int generous;    /* every file is there, and holds a certificate */
+    const char *atr;      /* hexadecimal */
+    int generous;         /* every file is there, and holds a certificate */
     const BYTE *greeting; /* answers that an application is selected */
     size_t greeting_size;
     struct file files[FILES];
@@ -67,9 +71,31 @@ static int card_walk(const BYTE *path, size_t length, size_t at) {
 
 static size_t card_describe(BYTE *out) {
     const struct file *f = &card->files[card->file];
-    BYTE text[] = {0x6F, 0x17, 0x80, 2, (BYTE)(f->size >> 8), (BYTE)f->size, 0x82, 1,
-                   f->is_df ? 0x38 : 0x01, 0x83, 2, (BYTE)(f->id >> 8), (BYTE)f->id, 0x86, 3, 0,
-                   0, 0, 0x8A, 1, 5, 0x85, 2, 0, 0};
+    BYTE text[] = {0x6F,
+                   0x17,
+                   0x80,
+                   2,
+                   (BYTE)(f->size >> 8),
+                   (BYTE)f->size,
+                   0x82,
+                   1,
+                   f->is_df ? 0x38 : 0x01,
+                   0x83,
+                   2,
+                   (BYTE)(f->id >> 8),
+                   (BYTE)f->id,
+                   0x86,
+                   3,
+                   0,
+                   0,
+                   0,
+                   0x8A,
+                   1,
+                   5,
+                   0x85,
+                   2,
+                   0,
+                   0};
     memcpy(out, text, sizeof text);
     return sizeof text;
 }
@@ -120,9 +146,7 @@ static size_t card_answer(const BYTE *a, const BYTE *data, size_t length, size_t
     case 0xE0:
         if (!card_create(data, length)) *status = 0x6A84;
         return 0;
-    case 0xE4:
-        f->id = 0, f->parent = FILES, card->file = card->df;
-        return 0;
+    case 0xE4: f->id = 0, f->parent = FILES, card->file = card->df; return 0;
     case 0xB0:
         if (offset > f->size) *status = 0x6B00;
         if (offset >= f->size) return 0;
@@ -133,12 +157,13 @@ static size_t card_answer(const BYTE *a, const BYTE *data, size_t length, size_t
         if (offset + length > f->size) *status = 0x6A84;
         else memcpy(f->data + offset, data, length);
         return 0;
-    case 0x2A: /* secret keys change nothing; others: an answer as long as a key of 1024 bits, padded */
+    case 0x2A: /* secret keys change nothing, others are of 1024 bits */
         if (a[2] == 0x84 || a[3] == 0x84) return memcpy(out, data, length), length;
         memset(out, 0x5A, 128);
         out[0] = 0, out[1] = 2, out[120] = 0;
         return 128;
-    case 0xCA: case 0xCB:
+    case 0xCA:
+    case 0xCB:
         if (a[3] == 0xA0) return memcpy(out, information, sizeof information), sizeof information;
         if (a[3] == 0xAA) return memcpy(out, abilities, sizeof abilities), sizeof abilities;
         if (wanted > 128) wanted = 128;
@@ -149,12 +174,13 @@ static size_t card_answer(const BYTE *a, const BYTE *data, size_t length, size_t
     case 0x58: /* the objects of a card without files: one, which is its directory */
         if (a[2]) *status = 0x9C12;
         return a[2] ? 0 : (memcpy(out, "\x3F\0\x2F\0\0\0\0\x20\0\0\0\0\0\0", 14), 14);
-    case 0x84: case 0xB2: case 0x56:
+    case 0x84:
+    case 0xB2:
+    case 0x56:
         if (wanted > 256) wanted = 256;
         memset(out, 0x11, wanted);
         return wanted;
-    default:
-        return 0;
+    default: return 0;
     }
 }
 
@@ -184,8 +210,7 @@ LONG SCardTransmit(SCARDHANDLE h, const SCARD_IO_REQUEST *p, LPCBYTE apdu, DWORD
 
 static DWORD card_atr(BYTE *out) {
     DWORD length = 0;
-    for (const char *at = card->atr; at[0] && at[1]; at += 2)
-        sscanf(at, "%2hhx", &out[length++]);
+    for (const char *at = card->atr; at[0] && at[1]; at += 2) sscanf(at, "%2hhx", &out[length++]);
     return length;
 }
 
@@ -194,7 +219,10 @@ LONG SCardEstablishContext(DWORD s, LPCVOID a, LPCVOID b, LPSCARDCONTEXT c) {
     *c = 1;
     return SCARD_S_SUCCESS;
 }
-LONG SCardReleaseContext(SCARDCONTEXT c) { (void)c; return SCARD_S_SUCCESS; }
+LONG SCardReleaseContext(SCARDCONTEXT c) {
+    (void)c;
+    return SCARD_S_SUCCESS;
+}
 LONG SCardListReaders(SCARDCONTEXT c, LPCSTR g, LPSTR names, LPDWORD length) {
     static const char reader[] = "naht\0";
     (void)c, (void)g;
@@ -222,9 +250,18 @@ LONG SCardReconnect(SCARDHANDLE h, DWORD s, DWORD p, DWORD i, LPDWORD active) {
     *active = SCARD_PROTOCOL_T1;
     return SCARD_S_SUCCESS;
 }
-LONG SCardDisconnect(SCARDHANDLE h, DWORD d) { (void)h, (void)d; return SCARD_S_SUCCESS; }
-LONG SCardBeginTransaction(SCARDHANDLE h) { (void)h; return SCARD_S_SUCCESS; }
-LONG SCardEndTransaction(SCARDHANDLE h, DWORD d) { (void)h, (void)d; return SCARD_S_SUCCESS; }
+LONG SCardDisconnect(SCARDHANDLE h, DWORD d) {
+    (void)h, (void)d;
+    return SCARD_S_SUCCESS;
+}
+LONG SCardBeginTransaction(SCARDHANDLE h) {
+    (void)h;
+    return SCARD_S_SUCCESS;
+}
+LONG SCardEndTransaction(SCARDHANDLE h, DWORD d) {
+    (void)h, (void)d;
+    return SCARD_S_SUCCESS;
+}
 LONG SCardStatus(SCARDHANDLE h, LPSTR n, LPDWORD l, LPDWORD s, LPDWORD p, LPBYTE atr, LPDWORD a) {
     (void)h, (void)n, (void)l;
     if (s) *s = SCARD_PRESENT | SCARD_POWERED | SCARD_NEGOTIABLE;
@@ -232,7 +269,10 @@ LONG SCardStatus(SCARDHANDLE h, LPSTR n, LPDWORD l, LPDWORD s, LPDWORD p, LPBYTE
     if (atr && a) *a = card_atr(atr);
     return SCARD_S_SUCCESS;
 }
-LONG SCardCancel(SCARDCONTEXT c) { (void)c; return SCARD_S_SUCCESS; }
+LONG SCardCancel(SCARDCONTEXT c) {
+    (void)c;
+    return SCARD_S_SUCCESS;
+}
 LONG SCardControl(SCARDHANDLE h, DWORD c, LPCVOID in, DWORD li, LPVOID out, DWORD lo, LPDWORD l) {
     (void)h, (void)c, (void)in, (void)li, (void)out, (void)lo;
     *l = 0;

@@ -13,7 +13,10 @@ static void decrypt(CK opened) {
     struct mechanism padded = {RSA_PKCS, NULL, 0}, raw = {RSA_RAW, NULL, 0};
     BYTE text[128] = {0, 2, 3}, clear[256];
     CK length = sizeof clear, small = 2;
-    if (C_DecryptInit(opened, &padded, rsa_private)) { driver_fail("C_DecryptInit"); return; }
+    if (C_DecryptInit(opened, &padded, rsa_private)) {
+        driver_fail("C_DecryptInit");
+        return;
+    }
     C_Decrypt(opened, text, sizeof text, clear, &small); /* does not end the operation */
     if (C_Decrypt(opened, text, sizeof text, clear, &length) || length != 7)
         driver_fail("C_Decrypt");
@@ -32,7 +35,10 @@ static void use_secret(CK opened) {
     struct mechanism cipher = {AES_CBC_PAD, iv, sizeof iv};
     CK length = sizeof other;
     memset(text, 5, sizeof text);
-    if (C_EncryptInit(opened, &cipher, aes_key)) { driver_fail("C_EncryptInit"); return; }
+    if (C_EncryptInit(opened, &cipher, aes_key)) {
+        driver_fail("C_EncryptInit");
+        return;
+    }
     C_Encrypt(opened, text, 40, other, &length);
     length = sizeof other;
     C_DecryptInit(opened, &cipher, aes_key);

@@ -4,9 +4,21 @@
 #include "pcsc.h"
 
 typedef unsigned long CK;
-struct attribute { CK type; const void *value; CK length; };
-struct mechanism { CK type; void *parameter; CK length; };
-struct start { void *mutexes[4]; CK flags; void *reserved; };
+struct attribute {
+    CK type;
+    const void *value;
+    CK length;
+};
+struct mechanism {
+    CK type;
+    void *parameter;
+    CK length;
+};
+struct start {
+    void *mutexes[4];
+    CK flags;
+    void *reserved;
+};
 CK C_Initialize(struct start *);
 CK C_GetSlotList(BYTE, CK *, CK *);
 CK C_GetTokenInfo(CK, void *);
@@ -28,12 +40,26 @@ CK C_DecryptUpdate(CK, const BYTE *, CK, BYTE *, CK *);
 CK C_DecryptFinal(CK, BYTE *, CK *);
 CK C_SignInit(CK, struct mechanism *, CK);
 CK C_Sign(CK, const BYTE *, CK, BYTE *, CK *);
-CK C_GenerateKeyPair(CK, struct mechanism *, struct attribute *, CK, struct attribute *, CK, CK *, CK *);
+CK C_GenerateKeyPair(CK, struct mechanism *, struct attribute *, CK, struct attribute *, CK, CK *,
+                     CK *);
 CK C_GenerateRandom(CK, BYTE *, CK);
 
-enum { CLASS = 0, TOKEN = 1, PRIVATE = 2, LABEL = 3, VALUE = 0x11, KEY_TYPE = 0x100, ID = 0x102,
-       SENSITIVE = 0x103, ENCRYPT = 0x104, DECRYPT = 0x105, SIGN = 0x108, MODULUS_BITS = 0x121,
-       EXPONENT = 0x122, VALUE_LENGTH = 0x161 };
+enum {
+    CLASS = 0,
+    TOKEN = 1,
+    PRIVATE = 2,
+    LABEL = 3,
+    VALUE = 0x11,
+    KEY_TYPE = 0x100,
+    ID = 0x102,
+    SENSITIVE = 0x103,
+    ENCRYPT = 0x104,
+    DECRYPT = 0x105,
+    SIGN = 0x108,
+    MODULUS_BITS = 0x121,
+    EXPONENT = 0x122,
+    VALUE_LENGTH = 0x161
+};
 enum { RSA_GENERATE = 0, RSA_PKCS = 1, RSA_RAW = 3, AES_CBC = 0x1082, AES_CBC_PAD = 0x1085 };
 
 static CK slot, rsa_private, aes_key;
@@ -70,26 +96,34 @@ static inline int initialise_card(void) {
     return result < 0 ? 6 : 0;
 }
 
-/* The step that failed; 0: there is a token with an RSA and an AES key, and its user is logged in. */
+/* The step that failed; 0: the token has an RSA and an AES key, and its user is logged in. */
 static inline int make_token(void) {
     static struct card only = {.atr = "3bf51800008131fe454d794549449a"};
     struct start locking = {.flags = 2};
     CK count = 1, opened, public_key;
     struct mechanism generate = {RSA_GENERATE, NULL, 0};
-    struct attribute public_part[] = {{TOKEN, &yes, 1}, {MODULUS_BITS, &bits, sizeof bits},
-                                      {EXPONENT, exponent, 3}, {ID, id, 1}, {ENCRYPT, &yes, 1}};
-    struct attribute private_part[] = {{TOKEN, &yes, 1}, {ID, id, 1}, {DECRYPT, &yes, 1},
-                                       {SIGN, &yes, 1}, {SENSITIVE, &yes, 1}, {PRIVATE, &yes, 1}};
-    struct attribute secret_key[] = {{CLASS, &class_secret, sizeof(CK)}, {KEY_TYPE, &aes, sizeof(CK)},
-                                     {TOKEN, &yes, 1}, {VALUE, secret, 16}, {ENCRYPT, &yes, 1},
-                                     {DECRYPT, &yes, 1}, {ID, "\x09", 1},
+    struct attribute public_part[] = {{TOKEN, &yes, 1},
+                                      {MODULUS_BITS, &bits, sizeof bits},
+                                      {EXPONENT, exponent, 3},
+                                      {ID, id, 1},
+                                      {ENCRYPT, &yes, 1}};
+    struct attribute private_part[] = {{TOKEN, &yes, 1}, {ID, id, 1},          {DECRYPT, &yes, 1},
+                                       {SIGN, &yes, 1},  {SENSITIVE, &yes, 1}, {PRIVATE, &yes, 1}};
+    struct attribute secret_key[] = {{CLASS, &class_secret, sizeof(CK)},
+                                     {KEY_TYPE, &aes, sizeof(CK)},
+                                     {TOKEN, &yes, 1},
+                                     {VALUE, secret, 16},
+                                     {ENCRYPT, &yes, 1},
+                                     {DECRYPT, &yes, 1},
+                                     {ID, "\x09", 1},
                                      {VALUE_LENGTH, &key_length, sizeof(CK)}};
     card = &only;
     card_reset();
     FILE *file = fopen("/tmp/naht-opensc.conf", "w");
     fputs("app default { reader_driver pcsc { provider_library = \"\"; }\n"
           "card_driver myeid { disable_hw_pkcs1_padding = 1; }\n"
-          "framework pkcs15 { use_file_caching = no; use_pin_caching = no; } }\n", file);
+          "framework pkcs15 { use_file_caching = no; use_pin_caching = no; } }\n",
+          file);
     fclose(file);
     setenv("OPENSC_CONF", "/tmp/naht-opensc.conf", 1);
     if (initialise_card()) return 1;
@@ -97,7 +131,9 @@ static inline int make_token(void) {
     if (C_GetSlotList(1, &slot, &count)) return 4;
     if (!(opened = session())) return 5;
     if (C_Login(opened, 1, "12345678", 8)) return 8;
-    if (C_GenerateKeyPair(opened, &generate, public_part, 5, private_part, 6, &public_key, &rsa_private)) return 9;
+    if (C_GenerateKeyPair(opened, &generate, public_part, 5, private_part, 6, &public_key,
+                          &rsa_private))
+        return 9;
     if (C_CreateObject(opened, secret_key, 8, &aes_key)) return 10;
     return 0; /* the session stays open, so the user stays logged in */
 }

@@ -51,7 +51,8 @@ void exercise(void) {
 const char *prove(void) {
     static char line[120];
     CK opened = session();
-    snprintf(line, sizeof line, "empty PIN: %d, length told: %lu", empty_pin(), length_told(opened));
+    snprintf(line, sizeof line, "empty PIN: %d, length told: %lu", empty_pin(),
+             length_told(opened));
     C_CloseSession(opened);
     return line;
 }

@@ -62,7 +62,8 @@ static int forged_tag(void) {
     return accepted;
 }
 
-static EVP_PKEY *agreement_key(const BIGNUM *q, const BIGNUM *private_key, const BIGNUM *public_key) {
+static EVP_PKEY *agreement_key(const BIGNUM *q, const BIGNUM *private_key,
+                               const BIGNUM *public_key) {
     EVP_PKEY *key = NULL;
     DH *group = DH_get_2048_256();
     OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
@@ -145,7 +146,8 @@ void exercise(void) {
 
 const char *prove(void) {
     static char line[120];
-    snprintf(line, sizeof line, "one IV for all %d, forged tag taken %d, other group taken %d, short tag taken %d",
+    snprintf(line, sizeof line,
+             "one IV for all %d, forged tag taken %d, other group taken %d, short tag taken %d",
              one_iv_for_all(), forged_tag(), other_group(), short_tag());
     ERR_clear_error();
     return line;

@@ -45,7 +45,8 @@ static PerlInterpreter *interpreter(void) {
     PERL_SET_CONTEXT(my_perl);
     perl_construct(my_perl);
     PL_exit_flags |= PERL_EXIT_DESTRUCT_END;
-    if (perl_parse(my_perl, xs_init, 3, (char **)arguments_of(), NULL)) driver_fail("no interpreter");
+    if (perl_parse(my_perl, xs_init, 3, (char **)arguments_of(), NULL))
+        driver_fail("no interpreter");
     MUTEX_UNLOCK(&one);
     return my_perl;
 }

@@ -31,7 +31,8 @@ static int count_structure(PopplerStructureElementIter *iterator) {
 static int use_page(PopplerDocument *document, int number) {
     PopplerPage *page = poppler_document_get_page(document, number);
     if (!page) return -1;
-    GList *annotations = poppler_page_get_annot_mapping(page), *links = poppler_page_get_link_mapping(page);
+    GList *annotations = poppler_page_get_annot_mapping(page),
+          *links = poppler_page_get_link_mapping(page);
     int count = (int)g_list_length(annotations);
     char *text = poppler_page_get_text(page);
     if (!strstr(text, "Naht")) driver_fail("the text is %s", text);
@@ -58,7 +59,10 @@ void exercise(void) {
     GBytes *bytes = g_bytes_new_static(data, size);
     PopplerDocument *document = poppler_document_new_from_bytes(bytes, NULL, NULL);
     g_bytes_unref(bytes);
-    if (!document) { driver_fail("the document is not opened"); return; }
+    if (!document) {
+        driver_fail("the document is not opened");
+        return;
+    }
     int first = use_page(document, 0), second = use_page(document, 1);
     if (poppler_document_get_n_pages(document) != 2 || first < 2 || second < 1 ||
         poppler_document_get_pdf_subtype(document) == POPPLER_PDF_SUBTYPE_UNSET)

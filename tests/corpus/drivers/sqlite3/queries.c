@@ -14,12 +14,20 @@ static const char made[] =
     " INSERT INTO t SELECT i, 'name ' || (i % 7), i * 1.5 FROM n;"
     "CREATE INDEX x ON t(b); CREATE VIEW v AS SELECT b, count(*) AS k FROM t GROUP BY b;";
 
-static const struct { const char *text; int answer; } queries[] = {
+static const struct {
+    const char *text;
+    int answer;
+} queries[] = {
     {"SELECT count(*) + sum(a) FROM t", 1890},
     {"SELECT max(k) FROM v", 9},
-    {"SELECT count(DISTINCT b) + total(c) * 0 FROM t WHERE c > avg_of() OR a IN (SELECT min(a) FROM t GROUP BY b)", 7},
-    {"SELECT sum(s) FROM (SELECT sum(a) OVER (PARTITION BY b ORDER BY a) AS s FROM t) WHERE s < 20", 112},
-    {"SELECT (SELECT count(*) FROM t AS u WHERE u.b = t.b HAVING max(u.a) > min(t.a)) FROM t LIMIT 1", 9},
+    {"SELECT count(DISTINCT b) + total(c) * 0 FROM t WHERE c > avg_of() OR a IN (SELECT min(a) "
+     "FROM t GROUP BY b)",
+     7},
+    {"SELECT sum(s) FROM (SELECT sum(a) OVER (PARTITION BY b ORDER BY a) AS s FROM t) WHERE s < 20",
+     112},
+    {"SELECT (SELECT count(*) FROM t AS u WHERE u.b = t.b HAVING max(u.a) > min(t.a)) FROM t LIMIT "
+     "1",
+     9},
     {"SELECT group_concat(b) LIKE 'name%' FROM t ORDER BY sum(c)", 1},
 };
 
@@ -31,7 +39,8 @@ static void average(sqlite3_context *context, int count, sqlite3_value **values)
 static int ask(sqlite3 *database, const char *text) {
     sqlite3_stmt *statement = NULL;
     int answer = -1;
-    if (!sqlite3_prepare_v2(database, text, -1, &statement, NULL) && sqlite3_step(statement) == SQLITE_ROW)
+    if (!sqlite3_prepare_v2(database, text, -1, &statement, NULL) &&
+        sqlite3_step(statement) == SQLITE_ROW)
         answer = sqlite3_column_int(statement, 0);
     sqlite3_finalize(statement);
     return answer;
@@ -44,7 +53,8 @@ void exercise(void) {
     if (sqlite3_exec(database, made, NULL, NULL, NULL)) driver_fail("%s", sqlite3_errmsg(database));
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
         int answer = ask(database, queries[i].text);
-        if (answer != queries[i].answer) driver_fail("query %zu: %d %s", i, answer, sqlite3_errmsg(database));
+        if (answer != queries[i].answer)
+            driver_fail("query %zu: %d %s", i, answer, sqlite3_errmsg(database));
     }
     ask(database, "SELECT no_such(a) FROM t GROUP BY");
     sqlite3_close(database);

@@ -4,7 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef struct chunk { uint8_t *ptr; size_t len; } chunk;
+typedef struct chunk {
+    uint8_t *ptr;
+    size_t len;
+} chunk;
 
 struct enumerator {
     bool (*enumerate)(struct enumerator *, ...);
@@ -59,4 +62,6 @@ struct identity *identification_create_from_data(chunk data);
 struct message *simaka_message_create_from_payload(chunk data, void *crypto);
 extern void (*dbg)(int group, int level, char *format, ...);
 
-static void silent(int group, int level, char *format, ...) { (void)group, (void)level, (void)format; }
+static void silent(int group, int level, char *format, ...) {
+    (void)group, (void)level, (void)format;
+}

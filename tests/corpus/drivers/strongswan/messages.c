@@ -15,7 +15,10 @@ static void use_radius(void) {
     message->add(message, 1, name);
     message->add(message, 32, name);
     again = radius_message_parse(message->get_encoding(message));
-    if (!again || again->get_code(again) != 1) { driver_fail("RADIUS"); return; }
+    if (!again || again->get_code(again) != 1) {
+        driver_fail("RADIUS");
+        return;
+    }
     struct enumerator *attributes = again->create_enumerator(again);
     while (attributes->enumerate(attributes, &type, &data)) count += data.len == 14;
     attributes->destroy(attributes);
@@ -29,7 +32,8 @@ static void *nothing(void) { return NULL; }
 static void *(*idle[32])(void);
 
 static void use_sim(void) {
-    static uint8_t start[] = {1, 7, 0, 24, 18, 10, 0, 0, 15, 2, 0, 2, 0, 1, 0, 0, 12, 1, 0x80, 0, 13, 1, 0, 0};
+    static uint8_t start[] = {1, 7, 0, 24, 18, 10, 0,    0, 15, 2, 0, 2,
+                              0, 1, 0, 0,  12, 1,  0x80, 0, 13, 1, 0, 0};
     chunk data = {start, sizeof start}, value;
     int type = 0, count = 0;
     struct message *message = simaka_message_create_from_payload(data, idle);
@@ -45,8 +49,14 @@ static void use_sim(void) {
 }
 
 static void use_names(void) {
-    static char *const names[] = {"user@naht.test", "10.0.0.1", "C=DE, O=naht, CN=driver", "fe80::1",
-                                  "*.naht.test", "@#0102", "", "%any"};
+    static char *const names[] = {"user@naht.test",
+                                  "10.0.0.1",
+                                  "C=DE, O=naht, CN=driver",
+                                  "fe80::1",
+                                  "*.naht.test",
+                                  "@#0102",
+                                  "",
+                                  "%any"};
     struct identity *made[8];
     for (int i = 0; i < 8; i++) {
         made[i] = identification_create_from_string(names[i]);

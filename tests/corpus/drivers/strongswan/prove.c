@@ -19,7 +19,8 @@ static const char *ask(uint8_t length) {
     if (!message) return "not read";
     struct enumerator *attributes = message->create_enumerator(message);
     bool found = attributes->enumerate(attributes, &type, &data);
-    snprintf(line, sizeof line, "%s, type %d, length %zd", found ? "found" : "refused", type, (ssize_t)data.len);
+    snprintf(line, sizeof line, "%s, type %d, length %zd", found ? "found" : "refused", type,
+             (ssize_t)data.len);
     attributes->destroy(attributes);
     message->destroy(message);
     return line;

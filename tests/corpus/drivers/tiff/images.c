@@ -51,7 +51,10 @@ static void read_again(int kind, int damaged) {
     copy = made[kind];
     if (damaged) memset(copy.data + 8, 0xFF, 64);
     TIFF *t = memory_open(&copy, "rm");
-    if (!t) { driver_fail("kind %d can't be opened", kind); return; }
+    if (!t) {
+        driver_fail("kind %d can't be opened", kind);
+        return;
+    }
     int whole = read_whole(t), parts = read_parts(t);
     if (!damaged && (!whole || !parts)) driver_fail("kind %d: %d %d", kind, whole, parts);
     if (!TIFFIsTiled(t))

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <tiffio.h>
 
-struct memory { size_t size, at; unsigned char data[1 << 16]; };
+struct memory {
+    size_t size, at;
+    unsigned char data[1 << 16];
+};
 
 static tmsize_t memory_read(thandle_t h, void *to, tmsize_t size) {
     struct memory *m = h;
@@ -27,7 +30,10 @@ static toff_t memory_seek(thandle_t h, toff_t offset, int from) {
     struct memory *m = h;
     return m->at = offset + (from == SEEK_CUR ? m->at : from == SEEK_END ? m->size : 0);
 }
-static int memory_close(thandle_t h) { (void)h; return 0; }
+static int memory_close(thandle_t h) {
+    (void)h;
+    return 0;
+}
 static toff_t memory_size(thandle_t h) { return ((struct memory *)h)->size; }
 
 static TIFF *memory_open(struct memory *m, const char *mode) {
@@ -38,7 +44,9 @@ static TIFF *memory_open(struct memory *m, const char *mode) {
 
 enum { SIDE = 32 };
 /* subsampling: two digits */
-struct kind { int compression, photometric, bits, samples, subsampling, tiled; };
+struct kind {
+    int compression, photometric, bits, samples, subsampling, tiled;
+};
 
 static void memory_image(struct memory *m, struct kind k) {
     unsigned char line[SIDE * 64];

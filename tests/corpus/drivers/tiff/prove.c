@@ -36,7 +36,8 @@ static int after_an_error(void) {
 static int below_the_end(struct memory *m) {
     uint32_t part[SIDE * SIDE];
     TIFF *t = memory_open(m, "rm");
-    int result = TIFFIsTiled(t) ? TIFFReadRGBATile(t, 0, SIDE, part) : TIFFReadRGBAStrip(t, SIDE, part);
+    int result =
+        TIFFIsTiled(t) ? TIFFReadRGBATile(t, 0, SIDE, part) : TIFFReadRGBAStrip(t, SIDE, part);
     TIFFClose(t);
     return result;
 }
@@ -48,7 +49,8 @@ static unsigned first_line(void) {
     TIFFRGBAImage image;
     TIFF *t = memory_open(&with_strips, "rm");
     memset(raster, 0, sizeof raster);
-    int result = TIFFRGBAImageBegin(&image, t, 0, message) && TIFFRGBAImageGet(&image, raster, SIDE, 2 * SIDE);
+    int result = TIFFRGBAImageBegin(&image, t, 0, message) &&
+                 TIFFRGBAImageGet(&image, raster, SIDE, 2 * SIDE);
     TIFFRGBAImageEnd(&image);
     TIFFClose(t);
     return (unsigned)result << 8 | (raster[0] != 0);
@@ -73,7 +75,9 @@ const char *prove(void) {
     static char line[160];
     int complained = after_an_error(), strip = below_the_end(&with_strips),
         tile = below_the_end(&with_tiles);
-    snprintf(line, sizeof line, "complaints of an earlier error: %d, strip and tile below the end: %d %d, "
-             "first line of a high raster: %x", complained, strip, tile, first_line());
+    snprintf(line, sizeof line,
+             "complaints of an earlier error: %d, strip and tile below the end: %d %d, "
+             "first line of a high raster: %x",
+             complained, strip, tile, first_line());
     return line;
 }

@@ -13,7 +13,8 @@ enum { SIZE = 200000 };
 static unsigned char text[SIZE], packed[SIZE];
 static size_t packed_size;
 
-static lzma_ret decode(lzma_stream *stream, const unsigned char *from, size_t size, unsigned char *to) {
+static lzma_ret decode(lzma_stream *stream, const unsigned char *from, size_t size,
+                       unsigned char *to) {
     lzma_ret result = LZMA_OK;
     size_t given = 0;
     stream->next_out = to;
@@ -34,7 +35,10 @@ static void round_of(int damaged) {
     lzma_mt threads = {.threads = 2, .memlimit_threading = 64 << 20, .memlimit_stop = 128 << 20};
     memcpy(copy, packed, packed_size);
     if (damaged) memset(copy + packed_size / 2, 0x55, 40);
-    if (lzma_stream_decoder_mt(&stream, &threads) != LZMA_OK) { driver_fail("no decoder"); return; }
+    if (lzma_stream_decoder_mt(&stream, &threads) != LZMA_OK) {
+        driver_fail("no decoder");
+        return;
+    }
     lzma_ret result = decode(&stream, copy, packed_size, out);
     lzma_end(&stream);
     if (damaged ? result == LZMA_STREAM_END : result != LZMA_STREAM_END || memcmp(out, text, SIZE))
@@ -44,7 +48,8 @@ static void round_of(int damaged) {
 void setup(void) {
     lzma_stream stream = LZMA_STREAM_INIT;
     lzma_mt threads = {.threads = 1, .preset = 0, .block_size = 20000, .check = LZMA_CHECK_CRC32};
-    for (unsigned i = 0, n = 1; i < SIZE; i++) text[i] = (unsigned char)((n = n * 1103515245 + 12345) >> 28);
+    for (unsigned i = 0, n = 1; i < SIZE; i++)
+        text[i] = (unsigned char)((n = n * 1103515245 + 12345) >> 28);
     stream.next_in = text, stream.avail_in = SIZE;
     stream.next_out = packed, stream.avail_out = SIZE;
     if (lzma_stream_encoder_mt(&stream, &threads) != LZMA_OK ||
