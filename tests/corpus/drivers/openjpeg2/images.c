@@ -1,6 +1,6 @@
 /* Encodes images in several orders, with markers and tiles, and decodes them, whole and damaged.
  *
- * object: libopenjp2.so.7*
+ * object: libopenjp2.so.*
  * link: -lopenjp2
  */
 #include "driver.h"

@@ -1,6 +1,6 @@
 /* An image that says its packets' headers end with a marker, and has none in the last one.
  *
- * object: libopenjp2.so.7*
+ * object: libopenjp2.so.*
  * link: -lopenjp2
  * proves: CVE-2023-39327.patch
  */
