@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scripts.corpus import inside_tools
 from scripts.corpus.held import wait_until
-from scripts.corpus.live_root import Captured, LiveRoot, ended
+from scripts.corpus.live_root import Captured, LiveRoot, NotSeenError, ended
 from scripts.corpus.package_data import LibraryDriver
 from scripts.corpus.processes import Snapshot
 from scripts.corpus.results import Check, Proof
@@ -98,8 +98,10 @@ def _driver(root: LiveRoot, command: Sequence[str]) -> Iterator[Driver]:
             try:
                 driver = Driver(root.host_pid(process), process, files)
                 first = driver.hear()
-            except DriverTroubleError as error:
-                raise DriverTroubleError(f"not started: {error}") from error
+            except (DriverTroubleError, NotSeenError) as error:
+                said = files.finished(None)
+                text = (said.output + said.errors).decode(errors="replace").strip()[-300:]
+                raise DriverTroubleError(f"not started: {error} {text}") from error
             if first != "ready":
                 raise DriverTroubleError(f"not started: {first}")
             yield driver

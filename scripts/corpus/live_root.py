@@ -25,7 +25,7 @@ from naht.build.debian.enclosure import ENVIRONMENT, Enclosure, Layered
 from naht.errors import ToolError
 from naht.live.native.procfs import list_pids
 from scripts.corpus import inside_tools
-from scripts.corpus.processes import children, command_line, descendants
+from scripts.corpus.processes import ancestors, children, command_line, descendants
 
 DATA = "/corpus/data"
 SCRATCH = "/corpus/scratch"
@@ -112,14 +112,15 @@ class LiveRoot:
         raise NotSeenError("The process ended before it was seen.", "See its output.")
 
     def end_all(self) -> None:
-        """But the first process."""
+        """But what keeps the namespaces."""
         for pid in self.processes():
             _kill(pid)
 
     def processes(self) -> list[int]:
-        """All but the first, also those that were started through `start`: by their namespace."""
+        """All but those that keep the namespaces; by their namespace, wherever they came from."""
         mine = _pid_namespace(self.init)
-        return [pid for pid in list_pids() if pid != self.init and _pid_namespace(pid) == mine]
+        keepers = {self.init, *ancestors(self.init)}
+        return [p for p in list_pids() if p not in keepers and _pid_namespace(p) == mine]
 
     def clear_scratch(self) -> None:
         for entry in self.scratch.iterdir():

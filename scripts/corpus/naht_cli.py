@@ -47,7 +47,11 @@ class Naht:
             if states.get(hotpatch_id) != "active":
                 check.problems.append(f"status says {states or process.get('error')}, not active")
 
-    def revert(self, hotpatch_id: str, pids: Sequence[int], check: Check) -> None:
+    def revert(
+        self, hotpatch_id: str, pids: Sequence[int], check: Check, *, may_be_busy: bool = False
+    ) -> bool:
+        """`may_be_busy`: a function that stays on the stack (a main that is at its end) is no
+        problem; then nothing was reverted, and the answer is False."""
         for visit in range(_VISITS):
             left = [pid for pid in pids if runs(pid)]
             answers = self._run("revert", hotpatch_id, "--pid", left) if left else []
@@ -56,11 +60,15 @@ class Naht:
             if not bad and not kept:
                 break
             time.sleep(0.05 * (visit + 1))
+        if bad and may_be_busy:
+            check.notes.append(f"reverted in another run: {_text(bad[0])}")
+            return False
         for answer in answers:
             if answer["outcome"] not in ("reverted", "not-applied", "reverted-memory-kept"):
                 check.problems.append(f"revert: {_text(answer)}")
         if kept:
             check.notes.append("the hotpatch's memory was not given back while we looked")
+        return True
 
     def compare(
         self, before: Snapshot, pid: int, check: Check, *, quiet: bool, kept: bool = False
@@ -104,9 +112,9 @@ class Naht:
 
 
 def _tell(answer: dict[str, Any], check: Check) -> None:
-    if answer["outcome"] == "refused":
+    if answer["outcome"] in ("refused", "busy"):
         check.refusal = Refusal(
-            answer.get("reason", ""), answer.get("cause", ""), answer.get("next_step", ""),
+            answer.get("reason") or answer["outcome"], answer.get("cause", ""), answer.get("next_step", ""),
             where="live",
         )  # fmt: skip
         if check.outcome != "failed":

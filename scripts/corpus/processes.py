@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from naht.live.native.discovery import inspect_process
-from naht.live.native.procfs import read_maps
+from naht.live.native.procfs import read_maps, read_stat
 
 _MOST_BYTES = 1 << 30
 
@@ -29,6 +29,14 @@ def descendants(pid: int) -> list[int]:
     for child in found:
         found += descendants(child)
     return list(dict.fromkeys(found))
+
+
+def ancestors(pid: int) -> list[int]:
+    found: list[int] = []
+    while pid > 1:
+        pid = read_stat(pid).parent
+        found.append(pid)
+    return found
 
 
 def command_line(pid: int) -> list[str]:

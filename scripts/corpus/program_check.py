@@ -68,7 +68,7 @@ def _patched_run(target: Target, process: Held, check: Check, early: bool) -> Fi
     if process.ended and not early:
         check.notes.append("it ended where it can't be held: reverted in another run")
     elif not early:
-        _revert(target, process, before, hotpatch, check)
+        _revert(target, process, before, hotpatch, check, may_be_busy=True)
         if not at_end:
             check.notes.append(f"it still ran after {_TO_END:.0f} s, and was reverted then")
     if not at_end:
@@ -77,11 +77,15 @@ def _patched_run(target: Target, process: Held, check: Check, early: bool) -> Fi
     return process.finish(_AFTER_END)
 
 
-def _revert(target: Target, process: Held, before: Snapshot, hotpatch: str, check: Check) -> None:
+def _revert(
+    target: Target, process: Held, before: Snapshot, hotpatch: str, check: Check,
+    *, may_be_busy: bool = False,
+) -> None:  # fmt: skip
     naht = target.naht
     try:
         naht.check_active(hotpatch, [process.pid], check)
-        naht.revert(hotpatch, [process.pid], check)
+        if not naht.revert(hotpatch, [process.pid], check, may_be_busy=may_be_busy):
+            return
         kept = any("not given back" in note for note in check.notes)
         naht.compare(before, process.pid, check, quiet=False, kept=kept)
     except (OSError, NahtError) as error:
