@@ -114,8 +114,8 @@ class Naht:
 def _tell(answer: dict[str, Any], check: Check) -> None:
     if answer["outcome"] in ("refused", "busy"):
         check.refusal = Refusal(
-            answer.get("reason") or answer["outcome"], answer.get("cause", ""), answer.get("next_step", ""),
-            where="live",
+            answer.get("reason") or answer["outcome"], answer.get("cause", ""),
+            answer.get("next_step", ""), where="live",
         )  # fmt: skip
         if check.outcome != "failed":
             check.outcome = "refused"
