@@ -3,4 +3,6 @@
  * object: libcurl-nss.so.4*
  * link: -l:libcurl-nss.so.4 -lssl -lcrypto
  */
+#include "driver.h"
+
 #include "curl.c"

@@ -73,11 +73,13 @@ static int accept_tls(struct line *l) {
     return SSL_accept(l->ssl) == 1;
 }
 
+/* Answers late, so that the client has gone back to its loop in between. */
 static int accept_socks(struct line *l) {
     unsigned char bytes[512];
     if (recv(l->fd, bytes, 2, MSG_WAITALL) != 2 ||
         recv(l->fd, bytes + 2, bytes[1], MSG_WAITALL) != bytes[1])
         return 0;
+    usleep(20000);
     send(l->fd, "\5\0", 2, MSG_NOSIGNAL);
     if (recv(l->fd, bytes, sizeof bytes, 0) < 7) return 0;
     send(l->fd, "\5\0\0\1\0\0\0\0\0\0", 10, MSG_NOSIGNAL);

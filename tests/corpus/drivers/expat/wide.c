@@ -3,4 +3,6 @@
  * object: libexpatw.so.1*
  * link: -DXML_UNICODE -lexpatw
  */
+#include "driver.h"
+
 #include "parse.c"

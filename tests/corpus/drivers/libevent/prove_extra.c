@@ -4,4 +4,6 @@
  * link: -levent_extra -levent_core
  * proves: CVE-2026-63385.patch
  */
+#include "driver.h"
+
 #include "prove.c"

@@ -3,5 +3,7 @@
  * object: libssh-gcrypt.so.4*
  * link: -l:libssh-gcrypt.so.4
  */
+#include "driver.h"
+
 #define CHOICES 2
 #include "sessions.c"

@@ -4,6 +4,8 @@
  * link: -I/usr/include/python3.11 -lpython3.11
  * proves: CVE-2025-32414-bug-889-v2.10.4-and-below.patch
  */
+#include "driver.h"
+
 #include "interpreter.h"
 
 void exercise(void) {

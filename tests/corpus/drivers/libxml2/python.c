@@ -3,6 +3,8 @@
  * object: libxml2mod*.so*
  * link: -I/usr/include/python3.11 -lpython3.11
  */
+#include "driver.h"
+
 #include "interpreter.h"
 
 void exercise(void) {

@@ -3,4 +3,6 @@
  * object: liblua5.4-c++.so.0*
  * link: -I/usr/include/lua5.4 -llua5.4-c++
  */
+#include "driver.h"
+
 #include "scripts.c"
