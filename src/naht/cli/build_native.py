@@ -128,6 +128,10 @@ def add_allowance_arguments(parser: argparse.ArgumentParser) -> argparse._Argume
         "--allow-constructor", nargs="+", action="extend", default=[], metavar="NAME",
         help="this static constructor, run at the start, need not run again",
     )  # fmt: skip
+    group.add_argument(
+        "--allow-ownership", nargs="+", action="extend", default=[], metavar="TYPE",
+        help="new code may release objects of this type that old code made, and the reverse",
+    )  # fmt: skip
     return group
 
 
@@ -197,7 +201,7 @@ def default_id(advisories: list[str]) -> str:
 def allowed(arguments: argparse.Namespace) -> frozenset[str]:
     return frozenset(
         f"{kind}:{name}"
-        for kind in ("layout", "data", "constructor")
+        for kind in ("layout", "data", "constructor", "ownership")
         for name in getattr(arguments, f"allow_{kind}")
     )
 

@@ -38,6 +38,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     fixed: dict[str, str] = {}  # shipped name → build-id in that version, where it is known
 
 
+Allowed = Literal["allow_layout", "allow_data", "allow_constructor", "allow_ownership"]
+
+
 class ChangeJob(msgspec.Struct, frozen=True, kw_only=True):
     tree: str  # where it was built, inside
     old: bool  # whether the side has a source tree of its own; else it is the base
@@ -47,7 +50,7 @@ class ChangeJob(msgspec.Struct, frozen=True, kw_only=True):
     find_copies: bool = False
     command: str
     description: Told
-    allow: dict[Literal["allow_layout", "allow_data", "allow_constructor"], frozenset[str]] = {}
+    allow: dict[Allowed, frozenset[str]] = {}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> ChangeJob:

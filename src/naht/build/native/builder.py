@@ -11,6 +11,7 @@ from naht.build.native.description import Description
 from naht.build.native.emit import emit
 from naht.build.native.judge import JudgeOptions, judge
 from naht.build.native.pairing import build_pair
+from naht.build.native.refusals import ALLOWED_KINDS
 from naht.build.native.request import BuildRequest, Progress
 from naht.errors import UsageError
 from naht.hotpatch.container import pack_hotpatch
@@ -33,7 +34,7 @@ def build_native(request: BuildRequest, progress: Progress) -> bytes:
 
 def allowances(allow: Iterable[str]) -> dict[str, frozenset[str]]:
     """The fields of `JudgeOptions` from switches "kind:name", such as "data:limit"."""
-    named: dict[str, set[str]] = {"layout": set(), "data": set(), "constructor": set()}
+    named: dict[str, set[str]] = {kind: set() for kind in ALLOWED_KINDS}
     for switch in allow:
         kind, _, name = switch.partition(":")
         if kind not in named or not name:

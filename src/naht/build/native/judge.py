@@ -21,6 +21,7 @@ from naht.build.native.link_rules import judge_links
 from naht.build.native.linked import LinkedView
 from naht.build.native.moved import judge_moved
 from naht.build.native.old_code import OldCode
+from naht.build.native.ownership import judge_ownership
 from naht.build.native.refusals import JudgeOptions, Refusals
 from naht.build.native.running import prove_running
 from naht.build.native.unit import UnitComparison
@@ -44,6 +45,7 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
     judge_moved(units, old, refusals)
     judge_data(units, constants, old, refusals)
     judge_held(included, old, refusals)
+    judge_ownership(included, refusals)
     judge_lambdas(included, refusals)
     judge_code(included, old, refusals)
     prove_running(old.link, pair.running, UsedThings(included, old).all(), refusals)

@@ -12,6 +12,7 @@ from naht.errors import BuildRefusedError, UsageError
 from naht.hotpatch.manifest import Allowance
 
 MAX_LINES = 20
+ALLOWED_KINDS = ("layout", "data", "constructor", "ownership")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class JudgeOptions:
     allow_layout: frozenset[str] = frozenset()
     allow_data: frozenset[str] = frozenset()
     allow_constructor: frozenset[str] = frozenset()
+    allow_ownership: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class Refusals:
 
     def _refuse_unused_switches(self) -> None:
         used = {(a.switch, a.subject) for a in self.allowances}
-        for switch in ("--allow-layout", "--allow-data", "--allow-constructor"):
-            names = getattr(self.options, switch.removeprefix("--").replace("-", "_"))
+        for kind in ALLOWED_KINDS:
+            switch, names = f"--allow-{kind}", getattr(self.options, f"allow_{kind}")
             for name in sorted(names):
                 if (switch, name) not in used:
                     raise UsageError(

@@ -1,0 +1,120 @@
+"""A fix that changes who frees what is refused: live objects were made by the old rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from naht.build.native.judge import JudgeOptions
+from naht.errors import UsageError
+from tests.builders.judged_pair import included, judged, one_file, refused
+from tests.builders.native_pair import Recipe
+
+pytestmark = pytest.mark.compiler
+
+COMPILERS = [("gcc", "-O0"), ("gcc", "-O2"), ("clang", "-O2")]
+VOUCHED = JudgeOptions(allow_ownership=frozenset({"struct entity"}))
+
+ENTITIES = r"""
+#include <stdlib.h>
+#include <string.h>
+struct entity { char *name; long uses; };
+extern char *shared(const char *name);
+extern int is_shared(const char *name);
+static long kept;
+__attribute__((noinline)) struct entity *entity_new(const char *name)
+{
+    struct entity *made = calloc(1, sizeof *made);
+    if (!made) return 0;
+    made->name = MAKE;
+    return made;
+}
+__attribute__((noinline)) LINKAGE void entity_free(struct entity *entity)
+{
+    RELEASE;
+    free(entity);
+}
+void drop(struct entity *entity) { if (entity && !entity->uses) { kept--; entity_free(entity); } }
+long used(struct entity *entity) { return OTHER; }
+"""
+SHARED, OWNED = "shared(name)", "strdup(name)"
+KEEPS, FREES = "if (!is_shared(entity->name)) free(entity->name)", "free(entity->name)"
+
+
+def source(make: str, release: str, other: str = "entity->uses", linkage: str = "") -> str:
+    filled = ENTITIES.replace("MAKE", make).replace("RELEASE", release)
+    return filled.replace("OTHER", other).replace("LINKAGE", linkage)
+
+
+OLD = source(SHARED, KEEPS)
+
+
+@pytest.mark.parametrize(("compiler", "level"), COMPILERS)
+def test_maker_and_releaser_that_change_together_are_refused(
+    tmp_path: Path, compiler: str, level: str
+) -> None:
+    recipe = one_file(OLD, source(OWNED, FREES), compiler=compiler, flags=(level, "-fPIC"))
+    error = refused(tmp_path, recipe)
+    assert error.reason == "ownership-changed"
+    for told in ("entity_new", "entity_free", "struct entity", "no more shared", "is_shared"):
+        assert told in error.cause
+    assert "--allow-ownership 'struct entity'" in error.next_step
+
+
+def test_a_releaser_inlined_into_its_only_caller_is_seen(tmp_path: Path) -> None:
+    old, new = (
+        source(make, release, linkage="static")
+        .replace("__attribute__((noinline)) static", "static inline")
+        .replace("drop(struct entity *entity) {", "drop(void *g) { struct entity *entity = g;")
+        for make, release in ((SHARED, KEEPS), (OWNED, FREES))
+    )  # fmt: skip
+    error = refused(tmp_path, one_file(old, new, flags=("-O2", "-fPIC")))
+    assert error.reason == "ownership-changed"
+    assert "entity_free" in error.cause
+
+
+def test_the_authors_word_is_taken_and_recorded(tmp_path: Path) -> None:
+    changes = judged(tmp_path, one_file(OLD, source(OWNED, FREES)), VOUCHED)
+    assert included(changes) == {"entity_new": "changed", "entity_free": "changed"}
+    assert [(a.switch, a.subject) for a in changes.allowances] == [
+        ("--allow-ownership", "struct entity")
+    ]
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        pytest.param(source(OWNED, KEEPS), id="only the maker"),
+        pytest.param(source(SHARED, FREES), id="only the releaser"),
+        pytest.param(source(SHARED, FREES, "entity->uses + kept"), id="releaser and a reader"),
+        pytest.param(
+            source("shared(name); made->uses = 2", KEEPS.replace("!is", "kept && !is")),
+            id="both, but they call the same",
+        ),
+    ],
+)
+def test_what_changes_no_agreement_is_accepted(tmp_path: Path, new: str) -> None:
+    assert included(judged(tmp_path, one_file(OLD, new)))
+
+
+def test_a_word_for_what_nobody_refuses_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--allow-ownership struct entity"):
+        judged(tmp_path, one_file(OLD, source(OWNED, KEEPS)), VOUCHED)
+
+
+CLASSES = r"""
+struct text { char *bytes; text(const char *from); ~text(); };
+extern "C" char *shared(const char *); extern "C" int is_shared(const char *);
+char *copied(const char *);
+text *text_of(const char *from) { text *made = new text(from); made->bytes = MAKE; return made; }
+void forget(text *gone) { RELEASE; delete gone; }
+"""
+
+
+def test_new_and_delete_count_as_well(tmp_path: Path) -> None:
+    old = CLASSES.replace("MAKE", "shared(from)").replace("RELEASE", "is_shared(gone->bytes)")
+    new = CLASSES.replace("MAKE", "copied(from)").replace("RELEASE", "delete[] gone->bytes")
+    error = refused(tmp_path, Recipe({"text.cc": old}, {"text.cc": new}, compiler="g++"))
+    assert error.reason == "ownership-changed"
+    assert "struct text" in error.cause
