@@ -157,6 +157,20 @@ def test_a_function_that_never_returns_may_overlap_and_status_names_its_thread(
         assert target.quit() == 0
 
 
+def test_a_second_revert_tells_what_still_holds_the_memory(tmp_path: Path, drivers: Path) -> None:
+    """A thread that began in new code, and never leaves it."""
+    trees = prepare(case_named("event-loop"), tmp_path)
+    with running(trees, drivers) as target:
+        assert_outcome(apply(build(trees, consistency="overlap"), target), "applied")
+        assert_behaves(target, trees.case, "new")  # starts the thread
+        for _ in range(3):
+            outcome = revert(target)
+            assert outcome.outcome == "reverted-memory-kept"
+            assert any("work_for_ever" in note or "thread" in note for note in outcome.notes)
+            assert_behaves(target, trees.case, "old")
+        assert target.quit() == 0
+
+
 def wait_for(target: Target, command: str, reply: str) -> None:
     for _ in range(100_000):
         if target.ask(command) == reply:

@@ -219,9 +219,10 @@ def _revert(
 ) -> ProcessOutcome:
     objects = _loaded(session)
     found = _settle_all(session, objects, dry_run)
-    mine = [r for r in found if r.payload.id == hotpatch_id and r.state == records.STATE_ACTIVE]
+    named = [r for r in found if r.payload.id == hotpatch_id]
+    mine = [r for r in named if r.state == records.STATE_ACTIVE]
     if not mine:
-        return replace(blank, outcome="not-applied")
+        return replace(blank, outcome="reverted-memory-kept" if named else "not-applied")
     outcome: Outcome = "would-revert" if dry_run else "reverted"
     reverted: list[Record] = []
     with _noting_progress(session, reverted, len(mine), "reverted"):
