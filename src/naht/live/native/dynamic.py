@@ -62,6 +62,9 @@ class DynamicObject:
     def value(self, tag: int) -> int:
         return self._values.get(tag, 0)
 
+    def has(self, tag: int) -> bool:
+        return tag in self._values
+
     def pointer(self, tag: int) -> int:
         """The absolute address that an entry means, or 0.
 

@@ -45,6 +45,7 @@ from naht.live.native.remote import Remote
 from naht.live.native.revert import deactivate
 from naht.live.native.session import Session
 from naht.live.native.settle import leads_into, settle
+from naht.live.native.startup import wait_for_program
 
 NEEDED_BYTES = 64 << 10  # what most hotpatches map; mmap itself says no to more
 
@@ -145,7 +146,7 @@ def _run(
     session = None
     try:
         with lock_process(key), TargetMemory.of(key) as memory:
-            maps = procfs.read_maps(key.pid)
+            maps = wait_for_program(memory, retry)
             _check_target(memory, maps, consistency)
             session = Session(memory, Remote(key, memory, maps), retry)
             return _with_costs(work(session, blank), session)

@@ -31,6 +31,14 @@ _LINK_MAP = struct.Struct("<QQQQQ")  # addr, name, ld, next, prev
 _AUXV_ENTRY = struct.Struct("<QQ")
 
 
+class LoaderList(msgspec.Struct, frozen=True):
+    """A `struct r_debug`: where a namespace's list begins, and whether it is whole."""
+
+    version: int  # 0 until the loader has set it up
+    first: int
+    state: int  # RT_CONSISTENT is 0
+
+
 class LinkEntry(msgspec.Struct, frozen=True):
     """One `struct link_map`. `namespace` is 0 for the program's own, more for dlmopen's."""
 
@@ -44,7 +52,7 @@ def read_link_map(
     memory: TargetMemory, main: LoadedElf, elves: Sequence[LoadedElf]
 ) -> tuple[LinkEntry, ...]:
     """Every entry in load order, namespace by namespace; empty for a static program."""
-    address = _find_r_debug(memory, main, elves)
+    address = find_r_debug(memory, main, elves)
     for attempt in range(READS):
         try:
             return _read_namespaces(memory, address)
@@ -70,12 +78,17 @@ def _read_namespaces(memory: TargetMemory, address: int) -> tuple[LinkEntry, ...
 
 def _read_r_debug(memory: TargetMemory, address: int) -> tuple[int, int]:
     """Version and first entry."""
-    version, _, first, _brk, state, _, _base = _R_DEBUG.unpack(memory.read(address, _R_DEBUG.size))
-    if state != 0:  # RT_ADD or RT_DELETE
+    found = read_loader_list(memory, address)
+    if found.state != 0:  # RT_ADD or RT_DELETE
         raise BusyError(
             f"Process {memory.pid} is loading or unloading a library.", "Try again shortly."
         )
-    return version, first
+    return found.version, found.first
+
+
+def read_loader_list(memory: TargetMemory, address: int) -> LoaderList:
+    version, _, first, _brk, state, _, _base = _R_DEBUG.unpack(memory.read(address, _R_DEBUG.size))
+    return LoaderList(version, first, state)
 
 
 def _walk(memory: TargetMemory, address: int, namespace: int) -> list[LinkEntry]:
@@ -91,7 +104,7 @@ def _walk(memory: TargetMemory, address: int, namespace: int) -> list[LinkEntry]
     return entries
 
 
-def _find_r_debug(memory: TargetMemory, main: LoadedElf, elves: Sequence[LoadedElf]) -> int:
+def find_r_debug(memory: TargetMemory, main: LoadedElf, elves: Sequence[LoadedElf]) -> int:
     """DT_DEBUG of the program, else the loader's own `_r_debug` (its program has no DT_DEBUG when
     the loader was started by hand: `ld.so ./program`)."""
     program = DynamicObject(memory, main)
@@ -106,7 +119,7 @@ def _find_r_debug(memory: TargetMemory, main: LoadedElf, elves: Sequence[LoadedE
 
 def main_program(memory: TargetMemory, elves: Iterable[LoadedElf]) -> LoadedElf:
     """The object that the kernel started, by where it says the program headers are."""
-    address = _auxiliary_value(procfs.read_text(memory.pid, "auxv", 65536), AT_PHDR)
+    address = auxiliary_value(procfs.read_text(memory.pid, "auxv", 65536), AT_PHDR)
     for elf in elves:
         if elf.start <= address < elf.end:
             return elf
@@ -117,7 +130,7 @@ def main_program(memory: TargetMemory, elves: Iterable[LoadedElf]) -> LoadedElf:
     )
 
 
-def _auxiliary_value(auxv: bytes, wanted: int) -> int:
+def auxiliary_value(auxv: bytes, wanted: int) -> int:
     usable = len(auxv) - len(auxv) % _AUXV_ENTRY.size
     entries = _AUXV_ENTRY.iter_unpack(auxv[:usable])
     return next((value for kind, value in entries if kind == wanted), 0)
@@ -208,7 +221,7 @@ def link_objects(
         dynamic_object = by_dynamic.get(entry.dynamic)
         if dynamic_object is not None and dynamic_object.bias == entry.bias:
             linked.append(LinkedObject(position, entry, dynamic_object))
-        elif not _is_vdso(maps, entry):
+        elif not is_vdso(maps, entry):
             raise TargetRefusedError(
                 "link-map-incomplete",
                 f"The loader lists {procfs.printable(entry.name) or 'an object'} in process "
@@ -218,7 +231,7 @@ def link_objects(
     return tuple(linked)
 
 
-def _is_vdso(maps: Sequence[Mapping], entry: LinkEntry) -> bool:
+def is_vdso(maps: Sequence[Mapping], entry: LinkEntry) -> bool:
     mapping = procfs.mapping_at(maps, entry.dynamic)
     return mapping is not None and mapping.path == "[vdso]"
 
