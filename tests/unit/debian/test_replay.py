@@ -32,7 +32,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def run(tree: Path, *makers: Invocation, shipped: tuple[str, ...] = ()) -> None:
-    replay.replay(makers, shipped, tree, tree / "log")
+    replay.replay(makers, shipped, tree, tree / "log", lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -32,9 +32,12 @@ _LONG_DRY = frozenset(
 _STALE_VARIABLES = ("FAKEROOTKEY", "FAKED_MODE", "LD_PRELOAD", "LD_LIBRARY_PATH")
 
 
-def replay(records: Sequence[Invocation], shipped: Collection[str], tree: Path, log: Path) -> None:
+def replay(
+    records: Sequence[Invocation], shipped: Collection[str], tree: Path, log: Path,
+    settle: Callable[[], None],
+) -> None:  # fmt: skip
     """`shipped`: ids of the links that hosts have the results of. Installing is left out where none
-    of them was made by it."""
+    of them was made by it. `settle` is called after each make."""
     makers = [r for r in records if r.kind == "maker" and r.succeeded]
     for maker, following in zip_longest(makers, makers[1:]):
         end = following.id if following else _LAST
@@ -42,6 +45,7 @@ def replay(records: Sequence[Invocation], shipped: Collection[str], tree: Path, 
             _installs(maker) and not any(maker.id < link < end for link in shipped)
         ):
             _run(maker, log)
+            settle()
 
 
 def _installs(maker: Invocation) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from naht.build.debian import mounts
 from naht.build.debian.copied_sources import find_copied_sources
+from naht.build.debian.kept_times import keep_times
 from naht.build.debian.package_build import RECORDER, build_whole
 from naht.build.debian.replay import replay
 from naht.build.native import trees
@@ -84,6 +85,12 @@ class Side:
             x.source.path in places or _mentions(x, {path.name.encode()}) for x in self.stale
         )
 
+    def keep_times(self, records: Records) -> None:
+        made = {output.path for r in records.base for output in r.outputs}
+        touched = {x.source.path for x in self.stale}
+        place = self.tree.parent
+        keep_times(WORK / self.name / "upper", BASE / "build", place, made | touched)
+
     def reset(self) -> None:
         mounts.unmount(self.tree.parent)
         shutil.rmtree(WORK / self.name)
@@ -109,7 +116,7 @@ def build_side(
     trees.touch(x.source.path for x in side.stale)
     progress(f"building the {side.name} side ({len(side.stale)} units)…")
     try:
-        replay(records.base, shipped, side.tree, log)
+        replay(records.base, shipped, side.tree, log, lambda: side.keep_times(records))
         side.records = records.new()
         missed = _missed(side, side.stale)
     except ToolError as error:
