@@ -57,7 +57,7 @@ def test_maker_and_releaser_that_change_together_are_refused(
     recipe = one_file(OLD, source(OWNED, FREES), compiler=compiler, flags=(level, "-fPIC"))
     error = refused(tmp_path, recipe)
     assert error.reason == "ownership-changed"
-    for told in ("entity_new", "entity_free", "struct entity", "no more shared", "is_shared"):
+    for told in ("entity_new", "entity_free", "struct entity", "shared 1 → 0 times", "is_shared"):
         assert told in error.cause
     assert "--allow-ownership 'struct entity'" in error.next_step
 

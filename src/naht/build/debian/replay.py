@@ -18,10 +18,9 @@ from naht.build.debian.enclosure import BUILDER
 from naht.build.native.recording import Invocation
 from naht.errors import ToolError
 
-# Targets that make nothing which is linked, or undo it.
-_UNWANTED = re.compile(
-    r"(?:.*[-_/])?(?:check|test|tests|clean|distclean|mostlyclean|realclean|maintainer-clean)"
-)
+# Targets that hosts have nothing of, as a rule; some packages ship their test programs.
+_TEST = re.compile(r"(?:.*[-_/])?(?:check|test|tests)")
+_CLEAN = re.compile(r"(?:.*[-_/])?(?:clean|distclean|mostlyclean|realclean|maintainer-clean)")
 _INSTALL = re.compile(r"(?:.*[-_/])?install(?:[-_].*)?")
 _LAST = "~"  # sorts after every id
 _DRY_OPTIONS = frozenset("npqtv")  # print only, database, question, touch, version
@@ -36,20 +35,20 @@ def replay(
     records: Sequence[Invocation], shipped: Collection[str], tree: Path, log: Path,
     settle: Callable[[], None],
 ) -> None:  # fmt: skip
-    """`shipped`: ids of the links that hosts have the results of. Installing is left out where none
-    of them was made by it. `settle` is called after each make."""
+    """`shipped`: ids of the links that hosts have the results of. Installing and testing are left
+    out where none of them was made by it. `settle` is called after each make."""
     makers = [r for r in records if r.kind == "maker" and r.succeeded]
     for maker, following in zip_longest(makers, makers[1:]):
         end = following.id if following else _LAST
         if _is_wanted(maker, tree) and not (
-            _installs(maker) and not any(maker.id < link < end for link in shipped)
+            _is_optional(maker) and not any(maker.id < link < end for link in shipped)
         ):
             _run(maker, log)
             settle()
 
 
-def _installs(maker: Invocation) -> bool:
-    return any(_INSTALL.fullmatch(a) for a in maker.arguments) or (
+def _is_optional(maker: Invocation) -> bool:
+    return any(_INSTALL.fullmatch(a) or _TEST.fullmatch(a) for a in maker.arguments) or (
         "DESTDIR" in maker.environment or any(a.startswith("DESTDIR=") for a in maker.arguments)
     )
 
@@ -63,7 +62,7 @@ def _is_wanted(maker: Invocation, tree: Path) -> bool:
         return False  # `configure` tried make out
     if maker.tool.name != "ninja" and any(_is_dry(a) for a in arguments):
         return False
-    return not any(_UNWANTED.fullmatch(a) for a in arguments)
+    return not any(_CLEAN.fullmatch(a) for a in arguments)
 
 
 def _makefile(arguments: Sequence[str]) -> str:

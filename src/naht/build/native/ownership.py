@@ -11,6 +11,7 @@ meanings: other agreements between functions are left to the author.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,12 +118,12 @@ class _Calls:
     function: IncludedFunction
 
     @cached_property
-    def old(self) -> frozenset[str]:
+    def old(self) -> Counter[str]:
         view = self.unit.exact.old.view
         return _outside(view, (self.function.old_name, *self.function.old_cold))
 
     @cached_property
-    def new(self) -> frozenset[str]:
+    def new(self) -> Counter[str]:
         view = self.unit.exact.new.view
         return _outside(view, (self.function.name, *self.function.cold))
 
@@ -131,35 +132,33 @@ class _Calls:
         return self.old != self.new
 
     def any_like(self, words: re.Pattern[str]) -> bool:
-        return any(words.search(name) for name in self.old | self.new)
+        return any(words.search(name) for name in (*self.old, *self.new))
 
     def __str__(self) -> str:
-        gone, come = sorted(self.old - self.new), sorted(self.new - self.old)
-        parts = [f"no more {', '.join(gone)}"] * bool(gone) + [f"now {', '.join(come)}"] * bool(
-            come
-        )
-        return "; ".join(parts)
+        names = sorted(self.old.keys() | self.new.keys())
+        counts = [(name, self.old[name], self.new[name]) for name in names]
+        return ", ".join(f"{n} {old} → {new} times" for n, old, new in counts if old != new)
 
 
-def _outside(view: Relocatable, names: tuple[str, ...]) -> frozenset[str]:
+def _outside(view: Relocatable, names: tuple[str, ...]) -> Counter[str]:
     """Functions, and whatever other units define: an allocator may be a variable there."""
     own = {stem(name) for name in names}
-    called = {
+    called = (
         stem(r.target.symbol.name)
         for name in names
         if name in view.functions
         for r in view.references_of(view.functions[name])
         if isinstance(r.target, Named) and r.target.symbol.name not in view.data
-    }
-    return frozenset(called - own)
+    )
+    return Counter(name for name in called if name not in own)
 
 
 def _refusal(maker: _Role, releaser: _Role) -> Refusal:
     name = maker.type
     return Refusal(
         "ownership-changed",
-        f"{maker.function} makes {name} and {releaser.function} releases it, and both call other "
-        f"things than before ({maker.function}: {maker.calls}; {releaser.function}: "
+        f"{maker.function} makes {name} and {releaser.function} releases it, and both call things otherwise "
+        f"than before ({maker.function} {maker.calls}; {releaser.function} "
         f"{releaser.calls}). Objects that live were made by the old rule and would be released by "
         "the new one.",
         f"Look at both. Let {releaser.function} tell old objects from new ones (shadow data of "
