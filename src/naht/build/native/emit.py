@@ -15,6 +15,7 @@ from naht.build.native.bindings import Bindings
 from naht.build.native.changes import ChangeSet
 from naht.build.native.closure import Closure, PlacedFunction
 from naht.build.native.code_checks import calls_own_start
+from naht.build.native.consistency import ChangedCode, choose_consistency
 from naht.build.native.description import Description
 from naht.build.native.linking import Linking
 from naht.build.native.new_build import NewBuild
@@ -136,17 +137,12 @@ class _Emission:
         )
 
     def consistency(self, wanted: Consistency | None) -> Consistency:
-        """One function that keeps no new state and never runs inside itself may overlap."""
-        looping = self.build.changes.looping
-        if looping and wanted == "overlap":
-            raise _must_be_quiet(looping)
         changed = [p for p in self.closure.functions if p.included.change == "changed"]
-        alone = len(changed) == 1 and not self.closure.writable and not looping
-        if wanted:
-            return wanted
-        if alone and not any(self._calls_itself(p) for p in changed):
-            return "overlap"
-        return "quiescent"
+        code = ChangedCode(
+            tuple(p.included.name for p in changed), self.build.changes.looping,
+            bool(self.closure.writable), any(self._calls_itself(p) for p in changed),
+        )  # fmt: skip
+        return choose_consistency(code, wanted)
 
     def handed_over(self) -> tuple[str, ...]:
         return tuple(sorted(c.symbol for c in self.closure.writable if c.name in HANDED_OVER))
@@ -163,16 +159,6 @@ class _Emission:
                 return True
         references = file.references_in(placed.chunk.section, placed.chunk.start, placed.chunk.end)
         return calls_own_start(bytes(placed.chunk.draft.content), references, placed.chunk.start)
-
-
-def _must_be_quiet(looping: tuple[str, ...]) -> BuildRefusedError:
-    return BuildRefusedError(
-        "overlap-unsafe",
-        f"An old loop in {', '.join(looping)} goes back to the function's entry, so that an old "
-        "call would go on in the new code.",
-        "Leave out --consistency overlap.",
-        where=looping[0],
-    )
 
 
 def _check(manifest: Manifest, image: Image, raw: bytes) -> None:

@@ -157,8 +157,8 @@ def _refusal(maker: _Role, releaser: _Role) -> Refusal:
     name = maker.type
     return Refusal(
         "ownership-changed",
-        f"{maker.function} makes {name} and {releaser.function} releases it, and both call things otherwise "
-        f"than before ({maker.function} {maker.calls}; {releaser.function} "
+        f"{maker.function} makes {name} and {releaser.function} releases it, and both call things "
+        f"otherwise than before ({maker.function} {maker.calls}; {releaser.function} "
         f"{releaser.calls}). Objects that live were made by the old rule and would be released by "
         "the new one.",
         f"Look at both. Let {releaser.function} tell old objects from new ones (shadow data of "
