@@ -52,7 +52,7 @@ STANDARD_TYPES = frozenset({"standard-cumulative", "out-of-band-standard"})
 
 Classification = Literal[
     "critical", "security", "update-rollup", "feature-pack", "service-pack", "definition",
-    "tools", "other",
+    "tools", "other", "unstated",
 ]  # fmt: skip
 Restart = Literal["none", "needed", "conditional"]
 Confidence = Literal["high", "medium", "low", "unstated"]
