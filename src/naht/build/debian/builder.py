@@ -31,12 +31,13 @@ from naht.build.debian.change import (
 from naht.build.debian.change_job import CopyNote, ObjectChange, RefusalText, Told
 from naht.build.debian.changelog import Entry, read_changelog
 from naht.build.debian.copies import Copy
+from naht.build.debian.installed import packages_installed_from
 from naht.build.debian.older import OlderState, older_state
 from naht.build.debian.patch_notes import cves_in, notes_of, patches_for
 from naht.build.debian.patch_stack import PatchStack
 from naht.build.debian.reference import compare_objects
 from naht.build.debian.request import DebianRequest, DebianResult, Reference
-from naht.build.debian.shipped import ShippedObject, read_shipped
+from naht.build.debian.shipped import ShippedObject, read_installed, read_shipped
 from naht.build.debian.source import SourcePackage
 from naht.build.debian.versions import as_file_name
 from naht.build.debian.whole_build import SourceState, Workshop
@@ -123,11 +124,17 @@ def _older(
 def _shipped(
     archive: Archive, target: SourcePackage, version: str, work: Path
 ) -> dict[str, ShippedObject]:
-    """ "package:path" → what the archive has of that version; empty when it has nothing."""
+    """ "package:path" → what the archive has of that version, else what is installed of it here."""
     binaries = archive.fetch_binaries(replace(target, version=version))
     debs = [file for file in binaries.files if "-dbgsym_" not in file.name]
-    found = read_shipped(debs, work / "shipped" / as_file_name(version))
-    return {thing.name: thing for thing in found.objects}
+    into = work / "shipped" / as_file_name(version)
+    here = [
+        thing
+        for package, files in packages_installed_from(target.name, version)
+        for thing in read_installed(package, files, into)
+        if thing.kind == "object"
+    ]
+    return {thing.name: thing for thing in (*here, *read_shipped(debs, into).objects)}
 
 
 def _state(request: DebianRequest, older: OlderState, target: SourcePackage) -> SourceState:

@@ -6,12 +6,17 @@ Reads only.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from naht.build.debian.versions import check_name, check_version, version_key
 from naht.errors import NothingToDoError, ToolError, UsageError
 
-_FORMAT = "${db:Status-Status}\t${Architecture}\t${Version}\t${source:Package}\t${source:Version}\n"
+_FORMAT = (
+    "${db:Status-Status}\t${Architecture}\t${Version}\t${source:Package}\t${source:Version}"
+    "\t${Package}\n"
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Installed:
 
 def source_of_installed(package: str) -> Installed:
     for line in _query(check_name(package)):
-        status, architecture, version, source, source_version = line.split("\t")
+        status, architecture, version, source, source_version, _ = line.split("\t")
         if status == "installed" and architecture in ("amd64", "all"):
             names = check_name(source), check_version(source_version)
             return Installed(package, version, *names)
@@ -46,8 +51,20 @@ def newer_than_installed(installed: Installed, newest: str) -> str:
     return newest
 
 
+def packages_installed_from(source: str, version: str) -> Iterator[tuple[str, tuple[Path, ...]]]:
+    """(package, its files) of what is installed here from exactly this version of a source."""
+    for line in _query("*"):
+        status, architecture, _, name, source_version, package = line.split("\t")
+        if (status, architecture, name, source_version) == ("installed", "amd64", source, version):
+            yield package, tuple(Path(path) for path in _run("--listfiles", f"{package}:amd64"))
+
+
 def _query(package: str) -> list[str]:
-    command = ["dpkg-query", "--show", f"--showformat={_FORMAT}", package]
+    return _run("--show", f"--showformat={_FORMAT}", package)
+
+
+def _run(*arguments: str) -> list[str]:
+    command = ["dpkg-query", *arguments]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False, timeout=60

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
@@ -76,12 +77,24 @@ def read_shipped(debs: Iterable[Path], into: Path) -> Shipped:
     return Shipped(packages, tuple(f for p in packages for f in _code_files(p, into)))
 
 
+def read_installed(package: str, files: Iterable[Path], into: Path) -> Iterator[ShippedObject]:
+    """The same of a package's files as they lie on this host; links are no files of their own."""
+    into.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        with suppress(OSError), path.open("rb") as stream:
+            facts = path.lstat()
+            if stat.S_ISREG(facts.st_mode) and facts.st_size > len(_ARCHIVE_MAGIC):
+                file = PackagedFile(str(path).lstrip("/"), facts.st_mode, facts.st_size, None)
+                if kept := _kept(package, file, Content(stream, path), into):
+                    yield kept
+
+
 def _code_files(package: BinaryPackage, into: Path) -> Iterator[ShippedObject]:
     found: dict[str, ShippedObject] = {}
     for file in read_files(package):
         shipped = _linked_again(file, found) if file.content is None else None
         if file.content is not None and _may_hold_code(file):
-            shipped = _kept(package, file, file.content, into)
+            shipped = _kept(package.name, file, file.content, into)
         if shipped is not None:
             found[file.path] = shipped
     yield from found.values()
@@ -96,9 +109,7 @@ def _may_hold_code(file: PackagedFile) -> bool:
     return file.size > len(_ARCHIVE_MAGIC)
 
 
-def _kept(
-    package: BinaryPackage, file: PackagedFile, content: Content, into: Path
-) -> ShippedObject | None:
+def _kept(package: str, file: PackagedFile, content: Content, into: Path) -> ShippedObject | None:
     start = content.read(len(_ARCHIVE_MAGIC))
     is_archive = start == _ARCHIVE_MAGIC and file.path.endswith(".a")
     if not is_archive and not start.startswith(c.ELF_MAGIC):
@@ -106,7 +117,7 @@ def _kept(
     copy = _copy(start, content, into, PurePosixPath(file.path).name)
     kind, build_id = ("archive", None) if is_archive else _identity(copy, file.path)
     privileged = bool(file.mode & (stat.S_ISUID | stat.S_ISGID))
-    return ShippedObject(package.name, file.path, kind, build_id, copy, privileged)
+    return ShippedObject(package, file.path, kind, build_id, copy, privileged)
 
 
 def _copy(start: bytes, content: Content, into: Path, name: str) -> Path:
