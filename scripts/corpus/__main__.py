@@ -21,6 +21,7 @@ from pathlib import Path
 from naht import __version__
 from naht.build.debian.cache import Cache
 from naht.errors import NahtError
+from scripts.corpus.authored import Authors
 from scripts.corpus.cases import Case, by_package, read_cases, select
 from scripts.corpus.packages import Workshop
 from scripts.corpus.proofs.facts import Kept
@@ -57,6 +58,7 @@ class Corpus:
         self.options = options
         self.listed = read_cases(options.list)
         self.notes = read_notes(options.notes)
+        self.authors = Authors(options.authors)
         self.store = Store(options.cache / "corpus" / "results" / options.list.stem)
         self.done = 0
 
@@ -75,7 +77,7 @@ class Corpus:
         run = Run(
             self.store, options.cache / "corpus" / "scratch",
             Limits(options.build_seconds, options.case_seconds, options.max_seconds),
-            self._request, self._tell, options.keep,
+            self._request, self._tell, options.keep, lambda case: self.authors.of(case) is not None,
         )  # fmt: skip
         try:
             run.all(groups, options.jobs)
@@ -99,7 +101,7 @@ class Corpus:
 
     def _is_due(self, case: Case) -> bool:
         result = self.store.load(case)
-        if result is None or self.options.again:
+        if result is None or self.options.again or result.authored != self.authors.of(case):
             return True
         outcome = judge(result, self.notes)[0].outcome
         return bool(self.options.only_failed) and outcome in ("failed", "refused-wrong")
@@ -123,8 +125,8 @@ class Corpus:
         return Request(
             case=case, cache=str(options.cache), suite=options.suite,
             entries=options.sources.read_text() if options.sources else "", jobs=options.build_jobs,
-            drivers=str(options.drivers.resolve()), scratch=str(scratch), keep=options.keep,
-            only_build=only_build,
+            drivers=str(options.drivers.resolve()), authors=str(options.authors.resolve()),
+            scratch=str(scratch), keep=options.keep, only_build=only_build,
         )  # fmt: skip
 
     def _tell(self, case: Case, result: CaseResult) -> None:
@@ -193,6 +195,8 @@ def _options() -> argparse.Namespace:
     add("--sources", type=Path,
         help="deb822 file that clean roots are made from (default: this host's)")  # fmt: skip
     add("--drivers", type=Path, default=DATA / "drivers")
+    add("--authors", type=Path, default=DATA / "authors",
+        help="what authors wrote in place of some patches")  # fmt: skip
     add("--notes", type=Path, default=DATA / "notes.json")
     add("--output", type=Path, default=CHECKOUT / "docs/results/corpus-debian.md")
     add("--proofs", action="store_true", help="only the holes that close in daemons under load")

@@ -34,6 +34,11 @@ class Judged:
         return self.verdicts[0].outcome
 
     @property
+    def is_by_author(self) -> bool:
+        """Live, but not by the distribution's patch as it is."""
+        return self.outcome == "live" and self.result.authored is not None
+
+    @property
     def checks(self) -> list[Check]:
         return [c for o in self.result.objects for c in o.checks if c.outcome != "unused"]
 
@@ -51,6 +56,7 @@ def render(items: Sequence[Judged], listed: int, how: Circumstances) -> str:
         _table("By class of change", changing, lambda i: i.case.change_class or "?"),
         _table("By package", changing, lambda i: i.case.package),
         _times(changing),
+        _authors(changing),
         _proofs(changing),
         _daemons(changing),
         _troubles("Refused, and rightly so", changing, "refused-right"),
@@ -92,6 +98,8 @@ def _aims(items: Sequence[Judged]) -> str:
         ("packages", f"at least {_AIM_PACKAGES}", str(packages), packages >= _AIM_PACKAGES),
         ("live", "at least 90 %", f"{count['live']} ({count['live'] / total:.1%})",
          count["live"] / total >= _AIM_LIVE),
+        ("… of those by an author's patch", "said openly", str(sum(i.is_by_author for i in items)),
+         True),
         ("refused wrongly + failed", "at most 3 %", f"{wrong} ({wrong / total:.1%})",
          wrong / total <= _AIM_WRONG),
         ("holes shown to close", f"at least {_AIM_PROOFS}", str(len(proofs)),
@@ -107,12 +115,13 @@ def _aims(items: Sequence[Judged]) -> str:
 
 def _table(title: str, items: Sequence[Judged], key: Callable[[Judged], str]) -> str:
     shown = [o for o in OUTCOMES if o != "no-change"]
-    head = f"| | cases | {' | '.join(shown)} |"
-    lines = [f"## {title}", "", head, "|---" * (len(shown) + 2) + "|"]
+    head = f"| | cases | {' | '.join(shown)} | live by an author's patch |"
+    lines = [f"## {title}", "", head, "|---" * (len(shown) + 3) + "|"]
     for name in [*sorted({key(i) for i in items}), ""]:
         mine = [i for i in items if name in ("", key(i))]
         count = Counter(i.outcome for i in mine)
-        cells = " | ".join(str(count[o] or "") for o in shown)
+        counts = [*(count[o] for o in shown), sum(i.is_by_author for i in mine)]
+        cells = " | ".join(str(n or "") for n in counts)
         lines.append(f"| {_cell(name) or '**all**'} | {len(mine)} | {cells} |")
     return "\n".join([*lines, ""])
 
@@ -155,6 +164,27 @@ def build_seconds(items: Iterable[Judged]) -> dict[str, float]:
         if seconds > 1:
             found[item.case.package] = max(seconds, found.get(item.case.package, 0.0))
     return found
+
+
+def _authors(items: Sequence[Judged]) -> str:
+    lines = [
+        f"| {i.case.package} | {_cell(i.case.patch)} | {i.case.class_letter} "
+        f"| {_cell(written.author)} | {'yes' if written.has_patch else 'no'} "
+        f"| {_cell(', '.join(f'{a.switch} {a.name}: {a.why}' for a in written.allow))} "
+        f"| {_cell(written.why)} |"
+        for i in items if i.is_by_author and (written := i.result.authored)
+    ]  # fmt: skip
+    if not lines:
+        return ""
+    return "\n".join([
+        "## Live by an author's patch", "",
+        "The distribution's patch cannot go into live processes as it is, such as one that adds a "
+        "member to a struct of which objects live. An author wrote the same fix so that it can: "
+        "[tests/corpus/authors](../../tests/corpus/authors). The new build, which these cases are "
+        "compared with, is the older source with the author's patch.", "",
+        "| package | patch | class | author | own patch | vouched for | what it does instead |",
+        "|---|---|---|---|---|---|---|", *lines, "",
+    ])  # fmt: skip
 
 
 def _proofs(items: Sequence[Judged]) -> str:

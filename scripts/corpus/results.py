@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from scripts.corpus.authored import Authored
 from scripts.corpus.cases import Case
 
 CheckKind = Literal["driver", "program", "daemon", "test"]
@@ -92,6 +93,7 @@ class CaseResult(msgspec.Struct):
     finished: str = ""  # UTC
     trouble: Trouble | None = None
     how: str = ""  # how the older state was made
+    authored: Authored | None = None  # what an author wrote, where the patch is not taken as it is
     objects: list[ObjectResult] = msgspec.field(default_factory=list)
     seconds: dict[str, float] = msgspec.field(default_factory=dict)  # of the stages
 

@@ -43,6 +43,7 @@ class Run:
     request: Callable[[Case, Path, bool], Request]
     tell: Callable[[Case, CaseResult], None]
     keep: bool = False
+    authored: Callable[[Case], bool] = lambda _: False  # then two sides are built, not one
     _began: float = field(default_factory=time.monotonic)
     _stop: threading.Event = field(default_factory=threading.Event)
     _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
@@ -73,7 +74,8 @@ class Run:
                 result = CaseResult.of(case)
                 result.trouble, result.finished = built.trouble, built.finished
             else:
-                result = self._worker(case, self.limits.case_seconds, only_build=False)
+                seconds = self.limits.case_seconds * (1 + self.authored(case))
+                result = self._worker(case, seconds, only_build=False)
                 result.seconds = {**result.seconds, **_longer(built.seconds, result.seconds)}
             if self._stop.is_set():
                 return  # it was ended, it did not fail

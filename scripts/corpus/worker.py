@@ -15,11 +15,14 @@ from pathlib import Path
 
 import msgspec
 
+from naht.build.debian.authors_patches import written_instead
 from naht.build.debian.cache import Cache
-from naht.build.debian.change import ChangeResult, SourceTrees, build_change
+from naht.build.debian.change import ChangeOptions, ChangeResult, SourceTrees, build_change
 from naht.build.debian.change_job import Told
 from naht.build.debian.quilt import TreePair, state_before
 from naht.errors import NahtError
+from naht.hotpatch.manifest import AuthorsPatch
+from scripts.corpus.authored import Authors
 from scripts.corpus.cases import Case
 from scripts.corpus.inside_tools import inside_tools
 from scripts.corpus.live_root import Ingredients
@@ -37,6 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     entries: str
     jobs: int
     drivers: str  # directory with one folder per source package
+    authors: str  # the same, of what authors wrote
     scratch: str
     keep: bool = False
     only_build: bool = False
@@ -57,6 +61,7 @@ class Worker:
         self.clock = Clock()
         self.scratch = Path(request.scratch)
         self.result = CaseResult.of(self.case)
+        self.authors = Authors(Path(request.authors))
 
     def run(self) -> CaseResult:
         try:
@@ -109,21 +114,37 @@ class Worker:
         """The case, ready to be run: built on both sides, with its hotpatches."""
         ready = ready or self._ready()
         with self.clock.stage("trees"):
+            self.result.authored = self.authors.of(self.case)
             pair = state_before(ready.source, [self.case.patch], self.scratch / "trees")
+            written = self._written_instead(pair)
         self.result.how = pair.how
         with self.clock.stage("change"):
-            change = self._change(ready, pair)
+            change = self._change(ready, pair, written)
         return self._live_part(Cache(Path(self.request.cache)), ready, change)
 
-    def _change(self, ready: Ready, pair: TreePair) -> ChangeResult:
-        base = ready.source.tree
-        trees = SourceTrees(base, pair.old, None if pair.new == base else pair.new)
+    def _written_instead(self, pair: TreePair) -> tuple[Path, tuple[AuthorsPatch, ...]]:
+        """The fixed side: the distribution's, or the author's."""
+        authored = self.result.authored
+        if authored is None or not authored.has_patch:
+            return pair.new, ()
+        new = self.scratch / "trees" / "authored"
+        patch = self.authors.patch_of(self.case)
+        return new, written_instead(pair.old, pair.patches, [patch], authored.author, new)
+
+    def _change(
+        self, ready: Ready, pair: TreePair, written: tuple[Path, tuple[AuthorsPatch, ...]]
+    ) -> ChangeResult:
+        base, (new, authors_patches) = ready.source.tree, written
+        trees = SourceTrees(base, pair.old, None if new == base else new)
         told = Told(
             id=f"{self.case.package}.{Path(self.case.patch).name}"[:90],
             title=self.case.subject[:200] or self.case.patch,
             advisories=self.case.cves,
+            authors_patches=authors_patches,
         )
-        return build_change(ready.built, trees, self.scratch / "change", told, _say)
+        authored = self.result.authored
+        options = ChangeOptions(allow=authored.allowances() if authored else {})
+        return build_change(ready.built, trees, self.scratch / "change", told, _say, options)
 
     def _live_part(self, cache: Cache, ready: Ready, change: ChangeResult) -> LivePart:
         data = PackageData.of(Path(self.request.drivers) / self.case.package)

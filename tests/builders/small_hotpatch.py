@@ -15,6 +15,7 @@ from naht.elf.file import ElfFile
 from naht.hotpatch.container import pack_hotpatch
 from naht.hotpatch.manifest import (
     Allowance,
+    AuthorsPatch,
     Binding,
     Component,
     Function,
@@ -126,5 +127,8 @@ def make_manifest(
             allowances=(Allowance(switch="--allow-data", subject="limit", cause="It starts at "
                                   "another value."),),
             dropped=("log_line",),
+            authors_patches=(AuthorsPatch(patch="shadow.patch", digest="c" * 64, author="Ann",
+                                          description="As shadow data.",
+                                          replaces=("CVE-2024-0001.patch",)),),
         ),
     )  # fmt: skip

@@ -60,7 +60,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> CaseResult:
     request = Request(
         case=Case(NAME, VERSION, PATCH, ("CVE-2099-0001",), change_class="A bodies only"),
         cache=str(cache), suite="bookworm", entries="", jobs=2, drivers=str(where / "drivers"),
-        scratch=str(where / "scratch"),
+        authors=str(where / "authors"), scratch=str(where / "scratch"),
     )  # fmt: skip
     return Worker(request).run()
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 
 from naht.build.debian.archive import Archive
@@ -18,6 +19,7 @@ from naht.cli import build_debian
 from naht.cli.debian_result import described, print_result
 from naht.cli.main import main
 from naht.errors import NothingToDoError, UsageError
+from naht.hotpatch.manifest import AuthorsPatch
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "build-debian.json"
 BUILD_ID = "ab" * 20
@@ -72,6 +74,7 @@ def test_everything_on_the_command_line_reaches_the_builder(
         "foo --from 1:1-1 --to 1:1-2 --patch a.patch b.patch --patch a.patch"
         " --cve cve-2024-1111 -o out --cache /c --jobs 3 --in-place --id FOO --advisory DSA-1"
         " --severity critical --level 7 --supersedes OLD --allow-layout foo --allow-data bar"
+        " --author-patch mine.patch --author Ann --author-patch too.patch"
     )
     assert run(words) == 0
     assert asked == [
@@ -80,6 +83,7 @@ def test_everything_on_the_command_line_reaches_the_builder(
             patches=("a.patch", "b.patch"), cves=("CVE-2024-1111",), cache=Path("/c"), jobs=3,
             in_place=True, id="FOO", advisories=("DSA-1",), severity="critical", level=7,
             supersedes=("OLD",), allow=frozenset({"layout:foo", "data:bar"}),
+            authors_patches=(Path("mine.patch"), Path("too.patch")), author="Ann",
         )
     ]  # fmt: skip
     assert "building…" in capsys.readouterr().err
@@ -126,6 +130,7 @@ def test_nothing_newer_is_nothing_to_do() -> None:
         "foo --from 1/2 --to 3",
         "Foo --from 1 --to 3",
         "foo --from 1 --to 3 --jobs 0",
+        "foo --from 1 --to 3 --author Ann",
     ],
 )
 def test_wrong_usage_asks_nobody(
@@ -203,6 +208,20 @@ def test_people_see_every_object_every_copy_and_what_to_do(
     assert "\x1b" not in shown
     assert "gets no hotpatch:\n  archive" in shown
     assert "1 of 2 changed objects have a hotpatch, in /out/foo_1-2" in shown
+
+
+def test_an_authors_patch_is_told_with_what_it_replaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    written = AuthorsPatch(patch="mine.patch", digest="a" * 64, author="Ann \x1b<ann@example.org>")
+    made = msgspec.structs.replace(
+        result(MADE), patches=("CVE-1.patch",), authors_patches=(written,)
+    )
+    print_result(described(made))
+    shown = capsys.readouterr().out
+    assert "in place of CVE-1.patch" in shown
+    assert "mine.patch, by Ann \\x1b<ann@example.org>" in shown
+    assert "changes     CVE-1.patch" not in shown
 
 
 def test_nothing_changed_says_what_was_looked_at(

@@ -30,6 +30,7 @@ def test_it_shows_what_the_manifest_says(
         "pkg:deb/debian/small@1.2-3", "SMALL-0", "no thread is inside", image.target.build_id,
         "1 to the running object", "source changed", "gcc (Debian) 12.2.0", "make -j2",
         "answer.c (changed)", "A human overrode these refusals:",
+        "shadow.patch by Ann, in place of CVE-2024-0001.patch", "As shadow data.",
         "--allow-data limit: It starts at another value.", "1 function with no difference",
     )  # fmt: skip
     for fact in facts:

@@ -19,7 +19,8 @@ CASES = (Case("tiff", "1", "A.patch"), Case("tiff", "1", "B.patch"))
 def request(case: Case, scratch: Path, only_build: bool) -> Request:
     return Request(
         case=case, cache="/nonexistent/cache", suite="none", entries="", jobs=1,
-        drivers="/nonexistent", scratch=str(scratch), only_build=only_build,
+        drivers="/nonexistent", authors="/nonexistent", scratch=str(scratch),
+        only_build=only_build,
     )  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def page(make: Callable[[], CaseResult]) -> str:
 def test_the_report_counts_and_tells() -> None:
     shown = page(lambda: result(thing(live_check(proof=proof("open", "shut", "open", "shut")))))
     assert "| live | at least 90 % | 1 (100.0%) | yes |" in shown
-    assert "| tiff | 1 | 1 |  |  |  |" in shown
+    assert "| tiff | 1 | 1 |  |  |  |  |" in shown
     assert "| tiff | CVE-1.patch | driver decode | open | shut |" in shown
     assert "cases with a result: 1 of 7" in shown
 

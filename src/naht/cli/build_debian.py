@@ -36,7 +36,9 @@ EXAMPLES = """\
   naht build debian expat --from 2.5.0-1+deb12u1 --to 2.5.0-1+deb12u2 --cve CVE-2024-8176
   naht build debian nginx --from 1.22.1-9+deb12u8 --to 1.22.1-9+deb12u9 \\
       --patch CVE-2026-42055.patch
-  naht build debian --installed libtiff6                           from what is installed here"""
+  naht build debian --installed libtiff6                           from what is installed here
+  naht build debian nginx --from 1.22.1-9+deb12u8 --to 1.22.1-9+deb12u9 \\
+      --patch CVE-2026-40701.patch --author-patch shadow.patch     the author's instead of theirs"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +71,17 @@ def add_version_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cve", dest="cves", nargs="+", action="extend", metavar="ID", default=[],
         help="only the patches that say that they fix these",
+    )  # fmt: skip
+    group.add_argument(
+        "--author-patch", dest="authors_patches", nargs="+", action="extend", metavar="FILE",
+        type=Path, default=[],
+        help="build these in place of what the distribution changed (all of it, or --patch, "
+        "--cve): unified diffs against the source of what runs, such as ones that keep new "
+        "members as shadow data; the hotpatch names them, their author and what they replace",
+    )  # fmt: skip
+    group.add_argument(
+        "--author", default="", metavar="NAME",
+        help="who answers for them (default: `Author:` or `From:` at their beginning)",
     )  # fmt: skip
 
 
@@ -130,6 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
 def requested(arguments: argparse.Namespace) -> DebianRequest:
     from naht.build.debian.request import DebianRequest  # noqa: PLC0415
 
+    check_author(arguments)
     cache = arguments.cache or default_cache()
     source, from_version, to_version = chosen_versions(arguments, cache)
     return DebianRequest(
@@ -148,6 +162,8 @@ def requested(arguments: argparse.Namespace) -> DebianRequest:
         level=arguments.level,
         supersedes=tuple(arguments.supersedes),
         allow=allowed(arguments),
+        authors_patches=tuple(arguments.authors_patches),
+        author=arguments.author,
     )
 
 
@@ -189,6 +205,13 @@ def check_choice(arguments: argparse.Namespace) -> None:
         raise UsageError(
             "The versions are not given, or given twice.",
             "Give either SOURCE --from VERSION [--to VERSION], or --installed PACKAGE.",
+        )
+
+
+def check_author(arguments: argparse.Namespace) -> None:
+    if arguments.author and not arguments.authors_patches:
+        raise UsageError(
+            "--author names the author of nothing.", "Give the author's patch with --author-patch."
         )
 
 

@@ -43,6 +43,7 @@ def described(result: DebianResult) -> BuildDebianDocument:
             )
             for c in result.copies
         ),
+        authors_patches=result.authors_patches,
         unread=result.unread,
         unchanged=result.unchanged,
         summary=DebianSummary(
@@ -93,7 +94,10 @@ def print_heading(document: BuildDebianDocument) -> None:
     write(f"  closes      {clean(shortened(document.advisories)) or 'no advisory that is named'}")
     write(f"  old source  {clean(document.how)}")
     if document.patches:
-        write(f"  changes     {clean(shortened(document.patches))}")
+        label = "in place of" if document.authors_patches else "changes"
+        write(f"  {label:<11} {clean(shortened(document.patches))}")
+    for item in document.authors_patches:
+        write(f"  {paint('by author', 'warn')}   {clean(f'{item.patch}, by {item.author}')}")
 
 
 def shortened(names: tuple[str, ...]) -> str:

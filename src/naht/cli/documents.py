@@ -12,7 +12,7 @@ import msgspec
 
 from naht.domain.host import Finding, OldFile
 from naht.domain.process import ProcessOutcome, ProcessState, ScannedProcess
-from naht.hotpatch.manifest import Allowance, Manifest
+from naht.hotpatch.manifest import Allowance, AuthorsPatch, Manifest
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +175,7 @@ class BuildDebianDocument(Document, frozen=True, kw_only=True):
     unchanged: tuple[str, ...]  # shipped objects that were linked anew and have the same code
     summary: DebianSummary
     exit_code: int
+    authors_patches: tuple[AuthorsPatch, ...] = ()  # built in place of `patches`
     schema: Literal["naht.build-debian/1"] = "naht.build-debian/1"
 
 

@@ -188,6 +188,11 @@ def print_provenance(manifest: Manifest) -> None:
     for source in built.sources:
         what = "added" if not source.old_digest else "changed" if source.new_digest else "removed"
         field("source", f"{source.path} ({what})")
+    for written in built.authors_patches:
+        instead = ", ".join(written.replaces) or "what the distribution changed"
+        field("author", f"{written.patch} by {written.author}, in place of {instead}")
+        if written.description:
+            field("", written.description)
     if built.dropped:
         differing = count(len(built.dropped), "function")
         field("dropped", f"{differing} with no difference but line numbers or paths")

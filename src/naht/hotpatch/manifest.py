@@ -126,6 +126,16 @@ class Source(Frozen, frozen=True, kw_only=True):
     new_digest: str  # "" when the file is gone
 
 
+class AuthorsPatch(Frozen, frozen=True, kw_only=True):
+    """A source change that an author wrote in place of the distribution's."""
+
+    patch: Name  # file name
+    digest: Digest
+    author: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    description: Text = ""
+    replaces: tuple[Name, ...] = ()  # the distribution's patches; empty: all between the versions
+
+
 class Provenance(Frozen, frozen=True, kw_only=True):
     builder: Name
     compilers: tuple[str, ...]
@@ -133,6 +143,7 @@ class Provenance(Frozen, frozen=True, kw_only=True):
     sources: tuple[Source, ...]
     allowances: tuple[Allowance, ...] = ()
     dropped: tuple[str, ...] = ()  # functions whose only difference was line numbers or paths
+    authors_patches: Annotated[tuple[AuthorsPatch, ...], msgspec.Meta(max_length=256)] = ()
 
 
 class Manifest(Frozen, frozen=True, kw_only=True):

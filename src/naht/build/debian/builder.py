@@ -19,6 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from naht.build.debian.archive import Archive, host_archive
+from naht.build.debian.authors_patches import written_instead
 from naht.build.debian.built_using import find_packages_built_with
 from naht.build.debian.cache import Cache
 from naht.build.debian.change import (
@@ -45,6 +46,7 @@ from naht.build.native.builder import allowances
 from naht.build.native.request import Progress
 from naht.domain.package import compare_versions
 from naht.errors import ToolError, UsageError
+from naht.hotpatch.manifest import AuthorsPatch
 
 
 def build_debian(request: DebianRequest, progress: Progress) -> DebianResult:
@@ -55,11 +57,11 @@ def build_debian(request: DebianRequest, progress: Progress) -> DebianResult:
     target = archive.fetch_source(request.source, request.to_version)
     with TemporaryDirectory(dir=_scratch(cache)) as scratch:
         work = Path(scratch)
-        older = _older(request, target, archive, work)
+        older, written = _instead(request, _older(request, target, archive, work), work)
         shipped = _shipped(archive, target, request.from_version, work)
         fixed = _shipped(archive, target, request.to_version, work)
         built = _workshop(request, archive, progress).whole_build(_state(request, older, target))
-        told = _told(request, older, target, fixed)
+        told = _told(request, older, target, fixed, written)
         sources = SourceTrees(older.tree, None, older.new)
         options = ChangeOptions(
             running={name: thing.file for name, thing in shipped.items()},
@@ -121,6 +123,19 @@ def _older(
     return older_state(target, request.from_version, archive, work / "states", patches)
 
 
+def _instead(
+    request: DebianRequest, older: OlderState, work: Path
+) -> tuple[OlderState, tuple[AuthorsPatch, ...]]:
+    """With the author's patches on the fixed side, where there are any."""
+    if not request.authors_patches:
+        return older, ()
+    new = work / "authored"
+    written = written_instead(
+        older.tree, older.patches, request.authors_patches, request.author, new
+    )
+    return replace(older, new=new), written
+
+
 def _shipped(
     archive: Archive, target: SourcePackage, version: str, work: Path
 ) -> dict[str, ShippedObject]:
@@ -149,13 +164,16 @@ def _told(
     older: OlderState,
     target: SourcePackage,
     fixed: Mapping[str, ShippedObject],
+    written: tuple[AuthorsPatch, ...],
 ) -> Told:
     newer = _entries_since(request.from_version, target)
-    partial = bool(request.patches or request.cves)
-    name = f"{target.name}-{request.to_version}"
+    # An author's code is that of no version that the distribution shipped.
+    partial = bool(request.patches or request.cves or written)
+    name = f"{target.name}-{request.to_version}" + ("-authored" if written else "")
+    title = f"{target.name} {request.from_version} → {request.to_version}"
     return Told(
         id=request.id or re.sub(r"[^A-Za-z0-9._+~-]", "-", name),
-        title=f"{target.name} {request.from_version} → {request.to_version}",
+        title=title + (", by an author's patch" if written else ""),
         advisories=request.advisories or _advisories(request, older, target),
         severity=request.severity,
         purl=f"pkg:deb/debian/{target.name}@{quote(request.from_version)}?arch=source",
@@ -163,6 +181,7 @@ def _told(
         supersedes=request.supersedes,
         version="" if partial else request.to_version,
         fixed={} if partial else {n: str(t.build_id or "") for n, t in fixed.items()},
+        authors_patches=written,
     )
 
 
@@ -205,6 +224,7 @@ def _deliver(request: DebianRequest, found: _Found, started: float) -> DebianRes
         unread=found.change.unread,
         unchanged=found.change.unchanged,
         seconds=time.monotonic() - started,
+        authors_patches=found.told.authors_patches,
     )
     draft = directory / "result.json.partial"
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(result)))

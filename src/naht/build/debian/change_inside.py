@@ -245,6 +245,7 @@ class _Change:
             level=told.level,
             supersedes=told.supersedes,
             brings_to=self._brings_to(change),
+            authors_patches=told.authors_patches,
         )
 
     def _brings_to(self, change: ObjectChange) -> tuple[ShippedVersion, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from naht.hotpatch.manifest import Severity
+from naht.hotpatch.manifest import AuthorsPatch, Severity
 
 
 class ShippedName(msgspec.Struct, frozen=True):
@@ -36,6 +36,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     supersedes: tuple[str, ...] = ()
     version: str = ""  # of the source, that the hotpatches bring to
     fixed: dict[str, str] = {}  # shipped name → build-id in that version, where it is known
+    authors_patches: tuple[AuthorsPatch, ...] = ()
 
 
 Allowed = Literal["allow_layout", "allow_data", "allow_constructor", "allow_ownership"]

@@ -43,25 +43,26 @@ class PatchNotes:
 
 
 def notes_of(stack: PatchStack, name: str) -> PatchNotes:
-    header = _header(stack.file(name))
+    header = header_text(stack.file(name))
     return PatchNotes(
         name,
         cves_in(name) or cves_in(header),
         cves_in(name) | cves_in(header),
         frozenset(_DEBIAN_BUG.findall(header)),
-        _words(_field(header, "Subject") or _field(header, "Description")),
-        _seconds(_field(header, "Date")),
+        _words(header_field(header, "Subject") or header_field(header, "Description")),
+        _seconds(header_field(header, "Date")),
     )
 
 
-def _header(patch: Path) -> str:
+def header_text(patch: Path) -> str:
+    """What stands before the diff."""
     with patch.open("rb") as file:
         text = file.read(_LONGEST_HEADER).decode(errors="replace")
     first = _DIFF.search(text)
     return text[: first.start()] if first else text
 
 
-def _field(header: str, name: str) -> str:
+def header_field(header: str, name: str) -> str:
     match = re.search(rf"^{name}:((?:.*)(?:\n[ \t]+\S.*)*)", header, re.MULTILINE)
     return re.sub(r"^\s*(\[[^]]*\]\s*)*", "", match[1]) if match else ""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from naht.build.debian.change_job import CopyNote, ObjectChange
-from naht.hotpatch.manifest import Severity
+from naht.hotpatch.manifest import AuthorsPatch, Severity
 
 DEFAULT_CACHE = Path("/var/cache/naht/build")
 
@@ -32,6 +32,8 @@ class DebianRequest:
     level: int = 0  # 0: how many versions lie between
     supersedes: tuple[str, ...] = ()
     allow: frozenset[str] = frozenset()  # refusals that the author overrides, as "kind:name"
+    authors_patches: tuple[Path, ...] = ()  # in place of what the distribution changed
+    author: str = ""  # of these; "": as they say themselves
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -58,3 +60,4 @@ class DebianResult(msgspec.Struct, frozen=True, kw_only=True):
     unread: tuple[str, ...]  # changed files that enter no compilation
     unchanged: tuple[str, ...]  # shipped objects that were linked anew and have the same code
     seconds: float
+    authors_patches: tuple[AuthorsPatch, ...] = ()  # what was built in place of `patches`

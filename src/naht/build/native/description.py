@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from naht.domain.package import ShippedVersion
-from naht.hotpatch.manifest import Consistency, Severity
+from naht.hotpatch.manifest import AuthorsPatch, Consistency, Severity
 
 
 @dataclass(frozen=True)
@@ -20,4 +20,5 @@ class Description:
     level: int = 1
     supersedes: tuple[str, ...] = ()
     brings_to: tuple[ShippedVersion, ...] = ()
+    authors_patches: tuple[AuthorsPatch, ...] = ()
     consistency: Consistency | None = None

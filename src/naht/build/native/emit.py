@@ -226,6 +226,7 @@ def _describe(
             sources=pair.sources,
             allowances=changes.allowances,
             dropped=changes.dropped,
+            authors_patches=description.authors_patches,
         ),
     )
 

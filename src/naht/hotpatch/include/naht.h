@@ -49,8 +49,9 @@
  *         Gives it back, after `void destructor(void *object, void *data)`. Does nothing where
  *         there is none.
  *
- * Constructor and destructor may be NULL. Memory is the program's own, from calloc: so neither
- * `get_or_alloc` nor `free` in hooks or signal handlers. Threads may call them at once. All code
+ * Constructor and destructor may be NULL. Memory is the program's own, from the C library's calloc
+ * whatever macros there are: so neither `get_or_alloc` nor `free` in hooks or signal handlers.
+ * `free` is cheap for an object without a shadow. Threads may call them at once. All code
  * of one object (a library, an executable) shares its shadows. After a fork parent and child
  * each have their own. A hotpatch that replaces this one takes them over; a revert forgets them.
  * An object that is freed by code which does not call naht_shadow_free leaves its shadow to the
@@ -60,7 +61,6 @@
 #define NAHT_H
 
 #include <stddef.h>
-#include <stdlib.h>
 
 #define NAHT_PRE_APPLY(function) NAHT_HOOK_(pre_apply, function)
 #define NAHT_POST_APPLY(function) NAHT_HOOK_(post_apply, function)
@@ -79,6 +79,11 @@ extern "C" {
 #endif
 
 typedef void (*naht_shadow_function)(void *object, void *data);
+
+/* The C library's, whatever macros a source file has for them: what one file of the object makes,
+ * another one frees. */
+extern void *naht_calloc_(size_t count, size_t size) __asm__("calloc");
+extern void naht_free_(void *memory) __asm__("free");
 
 /* One shadow's entry. It stays in its bucket for ever, so that readers need no lock. */
 struct naht_shadow_ {
@@ -186,10 +191,10 @@ NAHT_INLINE_ int naht_shadow_insert_(
 NAHT_INLINE_ struct naht_shadow_table_ *naht_shadow_make_table_(void)
 {
     struct naht_shadow_table_ *none = NULL;
-    struct naht_shadow_table_ *made = (struct naht_shadow_table_ *)calloc(1, sizeof *made);
+    struct naht_shadow_table_ *made = (struct naht_shadow_table_ *)naht_calloc_(1, sizeof *made);
     if (made && !__atomic_compare_exchange_n(&naht_shadow_root, &none, made, 0,
                                              __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        free(made); /* another thread was first */
+        naht_free_(made); /* another thread was first */
         made = none;
     }
     return made;
@@ -209,7 +214,7 @@ NAHT_INLINE_ void *naht_shadow_keep_first_(
     struct naht_shadow_table_ *table, const void *object, unsigned long id, void *made)
 {
     struct naht_shadow_ **bucket = naht_shadow_bucket_(table, object, id);
-    struct naht_shadow_ *spare = (struct naht_shadow_ *)calloc(1, sizeof *spare);
+    struct naht_shadow_ *spare = (struct naht_shadow_ *)naht_calloc_(1, sizeof *spare);
     void *found = NULL;
     int used = 0;
     if (!spare)
@@ -221,7 +226,7 @@ NAHT_INLINE_ void *naht_shadow_keep_first_(
     }
     naht_shadow_unlock_(table);
     if (!used)
-        free(spare);
+        naht_free_(spare);
     return found;
 }
 
@@ -232,7 +237,7 @@ NAHT_INLINE_ void *naht_shadow_get_or_alloc(
     void *found = naht_shadow_get(object, id), *made;
     if (found || !object)
         return found;
-    made = calloc(1, size ? size : 1);
+    made = naht_calloc_(1, size ? size : 1);
     if (made && !table)
         table = naht_shadow_make_table_();
     if (made && table) {
@@ -241,7 +246,7 @@ NAHT_INLINE_ void *naht_shadow_get_or_alloc(
         found = naht_shadow_keep_first_(table, object, id, made);
     }
     if (found != made)
-        free(made);
+        naht_free_(made);
     return found;
 }
 
@@ -251,8 +256,8 @@ NAHT_INLINE_ void naht_shadow_free(
     struct naht_shadow_table_ *table = __atomic_load_n(&naht_shadow_root, __ATOMIC_ACQUIRE);
     struct naht_shadow_ *entry;
     void *data = NULL;
-    if (!table || !object)
-        return;
+    if (!table || !naht_shadow_get(object, id))
+        return; /* most objects have none: a look, and no lock */
     naht_shadow_lock_(table);
     entry = naht_shadow_find_(naht_shadow_bucket_(table, object, id), object, id, &data);
     if (entry
@@ -263,7 +268,7 @@ NAHT_INLINE_ void naht_shadow_free(
     if (entry && destructor)
         destructor(object, data);
     if (entry)
-        free(data);
+        naht_free_(data);
 }
 
 #ifdef __cplusplus

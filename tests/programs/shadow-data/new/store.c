@@ -1,4 +1,4 @@
-#include <stdlib.h>
+#include "memory.h"
 
 #include <naht.h>
 
