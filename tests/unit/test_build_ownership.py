@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,28 @@ def test_the_authors_word_is_taken_and_recorded(tmp_path: Path) -> None:
 )
 def test_what_changes_no_agreement_is_accepted(tmp_path: Path, new: str) -> None:
     assert included(judged(tmp_path, one_file(OLD, new)))
+
+
+def test_what_shadow_data_are_made_of_is_nobodys_but_theirs(tmp_path: Path) -> None:
+    """Its inline functions allocate and free, in functions that did not before."""
+    old = """
+    #include <stdlib.h>
+    struct entity { long uses; };
+    void *room(size_t size) { return malloc(size); }
+    long used(struct entity *entity) { return entity->uses * 5 / 3; }
+    void end(struct entity *entity) { entity->uses = entity->uses * 5 / 3; }
+    """
+    new = f"#include <naht.h>\n{old}".replace(
+        "return entity->uses * 5 / 3;",
+        """
+        long *more = naht_shadow_get_or_alloc(entity, 1, sizeof *more, NULL);
+        return more ? ++*more : -1;
+    """,
+    ).replace("entity->uses =", "naht_shadow_free(entity, 1, NULL); entity->uses =")
+    place = files("naht.hotpatch") / "include"
+    recipe = one_file(old, new, flags=("-O2", "-fPIC", f"-I{place}"))
+    found = included(judged(tmp_path, recipe))
+    assert found["used"] == found["end"] == "changed"
 
 
 def test_a_word_for_what_nobody_refuses_is_an_error(tmp_path: Path) -> None:
