@@ -20,6 +20,8 @@
 #define RED_ZONE 128
 #define USER_CODE 0x33 /* 64-bit user code segment */
 #define SYSCALL_LENGTH 2
+#define OWN_TIME 1000000000ull /* that the thread may take for what we ask of it */
+#define RETURN_TIME 2000000000ull /* until it must have stopped when it is called off */
 #define CALL_ROOM 32768 /* stack that a called function may use */
 #define GET_RSEQ_CONFIGURATION 0x420f
 #define RSEQ_CRITICAL_SECTION 8 /* offset of rseq_cs in struct rseq */
@@ -38,7 +40,7 @@ struct borrowed {
     uint8_t extended[NAHT_FRAME_ROOM];
     size_t extended_size;
     uint64_t frame; /* address of the return chain; the user context follows it */
-    uint64_t deadline;
+    struct naht_patience patience;
     int taken_signal; /* it stopped to take this one, and takes it when it is let go */
     uint64_t held_signals; /* sent again when it is let go: bit n for signal n + 1 */
     bool stopped;
@@ -60,10 +62,10 @@ static enum naht_outcome fail(
 
 static enum naht_outcome wait_stop(struct borrowed *b, struct naht_stop_report *report)
 {
-    int error = naht_wait_stop(b->calls->pid, b->calls->thread, b->deadline, report);
+    int error = naht_wait_patiently(b->calls->pid, b->calls->thread, &b->patience, report);
     b->stopped = !error && !report->gone;
     if (error)
-        return fail(b, NAHT_UNSUITABLE, "wait", error);
+        return fail(b, error == EAGAIN ? NAHT_BUSY : NAHT_FAILED, "wait", error);
     return report->gone ? fail(b, NAHT_GONE, "wait", ESRCH) : NAHT_DONE;
 }
 
@@ -75,7 +77,8 @@ static enum naht_outcome stop_thread(struct borrowed *b)
         return fail(b, NAHT_GONE, "interrupt", errno);
     enum naht_outcome outcome = wait_stop(b, &b->first_stop);
     if (outcome != NAHT_DONE)
-        return outcome;
+        return outcome == NAHT_FAILED ? NAHT_UNSUITABLE : outcome;
+    b->patience.sleeps = true;
     b->taken_signal = b->first_stop.signal;
     return b->taken_signal ? fail(b, NAHT_UNSUITABLE, "signal", 0) : NAHT_DONE;
 }
@@ -265,13 +268,17 @@ static enum naht_outcome run_calls(struct borrowed *b)
     return outcome;
 }
 
-/* A call that takes too long is cut off: the thread goes back to its own work. */
+/*
+ * A call that takes too long is cut off: the thread goes back to its own work. One that cannot be
+ * stopped even now is let go with the call still to be made: it goes back by way of its frame.
+ */
 static void stop_again(struct borrowed *b)
 {
     struct naht_stop_report report;
-    b->deadline = naht_now() + 1000000000ull;
+    b->patience = (struct naht_patience){
+        .left = OWN_TIME, .deadline = naht_now() + RETURN_TIME, .sleeps = true};
     if (!trace(b, PTRACE_INTERRUPT, NULL, NULL)
-        && !naht_wait_stop(b->calls->pid, b->calls->thread, b->deadline, &report))
+        && !naht_wait_patiently(b->calls->pid, b->calls->thread, &b->patience, &report))
         b->stopped = !report.gone;
     if (b->stopped && report.signal == SIGSTOP)
         b->taken_signal = SIGSTOP;
@@ -308,6 +315,14 @@ static void let_go(struct borrowed *b)
             syscall(SYS_tgkill, b->calls->pid, b->calls->thread, signal);
 }
 
+/* One that gets no time may have begun, and hold a lock: it has to end, which takes it little. */
+static bool is_in_function(const struct borrowed *b)
+{
+    const struct naht_calls *calls = b->calls;
+    return calls->finished < calls->call_count
+        && calls->calls[calls->finished].kind == NAHT_FUNCTION;
+}
+
 static enum naht_outcome borrow(struct borrowed *b)
 {
     enum naht_outcome outcome = save_state(b);
@@ -320,9 +335,10 @@ static enum naht_outcome borrow(struct borrowed *b)
     if (outcome != NAHT_DONE)
         return outcome;
     outcome = run_calls(b);
-    give_back(b);
-    /* Something may have run already, so this is no case for another try. */
-    return outcome == NAHT_UNSUITABLE ? NAHT_FAILED : outcome;
+    if (outcome != NAHT_BUSY || !is_in_function(b))
+        give_back(b);
+    return b->stopped || outcome == NAHT_GONE ? outcome
+                                              : fail(b, NAHT_UNSTOPPABLE, "give back", EAGAIN);
 }
 
 static void call(void *context)
@@ -334,7 +350,8 @@ static void call(void *context)
         return;
     }
     uint64_t start = naht_now();
-    b->deadline = start + b->calls->timeout_ns;
+    uint64_t half = b->calls->timeout_ns / 2, own = half < OWN_TIME ? half : OWN_TIME;
+    b->patience = (struct naht_patience){.left = own, .deadline = start + b->calls->timeout_ns};
     enum naht_outcome outcome = stop_thread(b);
     if (outcome == NAHT_DONE)
         outcome = borrow(b);

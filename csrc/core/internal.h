@@ -32,9 +32,26 @@ struct naht_stop_report {
 /* Waits for one stop of one thread. Returns 0, ETIMEDOUT, or EBUSY for uninterruptible sleep. */
 int naht_wait_stop(pid_t pid, pid_t thread, uint64_t deadline, struct naht_stop_report *report);
 
+/*
+ * How long a thread may take that works for us. Time in which it could run and the scheduler had
+ * others before it (a loaded host, a throttled group) is no time that it takes; the deadline holds
+ * all the same.
+ */
+struct naht_patience {
+    uint64_t left; /* of its own time */
+    uint64_t deadline;
+    bool sleeps; /* it may sleep uninterruptibly, in a call that we asked for */
+    uint64_t seen, ran; /* at the last look: the clock, and its run time */
+};
+/* Returns 0; ETIMEDOUT when the thread used its time up, EAGAIN when the deadline came first, or EBUSY. */
+int naht_wait_patiently(pid_t pid, pid_t thread, struct naht_patience *patience,
+    struct naht_stop_report *report);
+
 /* ---- proc.c ------------------------------------------------------------------------------- */
 uint64_t naht_start_time(pid_t pid); /* 0 when there is no such process */
 char naht_thread_state(pid_t pid, pid_t thread); /* 0 when there is no such thread */
+/* Nanoseconds on a processor. False when this kernel does not say. */
+bool naht_run_time(pid_t pid, pid_t thread, uint64_t *nanoseconds);
 
 struct naht_mapping {
     uint64_t start, end;

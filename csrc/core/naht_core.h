@@ -14,9 +14,9 @@
 
 enum naht_outcome {
     NAHT_DONE,
-    NAHT_BUSY,        /* a thread or a reference is in the way now */
+    NAHT_BUSY,        /* a thread or a reference is in the way now; a borrowed one gets no time */
     NAHT_MISMATCH,    /* memory is not what the plan expects */
-    NAHT_UNSTOPPABLE, /* a thread did not stop in time */
+    NAHT_UNSTOPPABLE, /* a thread did not stop in time; a borrowed one comes back by itself */
     NAHT_GONE,        /* the process exited, or is another one */
     NAHT_REFUSED,     /* the kernel or a limit forbids it */
     NAHT_FAILED,      /* an unexpected error; everything written was taken back */
@@ -115,7 +115,7 @@ struct naht_calls {
     size_t call_count;
     size_t finished;
     uint64_t stack_floor, stack_end; /* the stack that the thread was born with */
-    uint64_t timeout_ns;
+    uint64_t timeout_ns; /* of the whole loan; of its own time, a thread gets half, at most a second */
 };
 
 void naht_commit(const struct naht_commit *plan, struct naht_result *result);

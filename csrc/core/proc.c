@@ -50,6 +50,16 @@ char naht_thread_state(pid_t pid, pid_t thread)
     return field ? *field : 0;
 }
 
+bool naht_run_time(pid_t pid, pid_t thread, uint64_t *nanoseconds)
+{
+    char path[96], text[128], *end;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", pid, thread);
+    if (read_file(path, text, sizeof text) <= 0)
+        return false;
+    *nanoseconds = strtoull(text, &end, 10);
+    return end != text && *end == ' ';
+}
+
 static char *read_whole(const char *path)
 {
     size_t capacity = 1 << 18, size = 0;

@@ -100,28 +100,98 @@ static int look_at(pid_t thread, struct naht_stop_report *report)
     return 1;
 }
 
+#define YIELDING_LOOKS 256
+#define A_MOMENT 2000000 /* ns */
+
 /* The first looks cost a yield each, because most threads stop within microseconds. */
 static void pause_between_looks(unsigned look)
 {
     struct timespec nap = {0, look < 1000 ? 20000 : 200000};
-    if (look < 256)
+    if (look < YIELDING_LOOKS)
         sched_yield();
     else
         nanosleep(&nap, NULL);
 }
 
+/* Looks once. Returns whether the wait is over. */
+static bool has_stopped(pid_t thread, struct naht_stop_report *report)
+{
+    int found = look_at(thread, report);
+    if (found < 0)
+        *report = (struct naht_stop_report){.gone = true};
+    return found != 0;
+}
+
+static bool sleeps_uninterruptibly(pid_t pid, pid_t thread, unsigned look)
+{
+    return look >= 100 && look % 20 == 0 && naht_thread_state(pid, thread) == 'D';
+}
+
 int naht_wait_stop(pid_t pid, pid_t thread, uint64_t deadline, struct naht_stop_report *report)
 {
     for (unsigned look = 0;; look++) {
-        int found = look_at(thread, report);
-        if (found < 0)
-            *report = (struct naht_stop_report){.gone = true};
-        if (found)
+        if (has_stopped(thread, report))
             return 0;
-        if (look >= 100 && look % 20 == 0 && naht_thread_state(pid, thread) == 'D')
+        if (sleeps_uninterruptibly(pid, thread, look))
             return EBUSY;
         if (naht_now() > deadline)
             return ETIMEDOUT;
         pause_between_looks(look);
     }
+}
+
+static uint64_t smaller(uint64_t one, uint64_t other) { return one < other ? one : other; }
+
+/*
+ * A wait's last part, and its first, may be anything: of those a moment counts, so that many short
+ * waits add up. The kernel brings the run time of a thread on a processor up to date at every tick.
+ */
+static void count_time(pid_t pid, pid_t thread, struct naht_patience *patience, bool is_over)
+{
+    uint64_t now = naht_now(), elapsed = now - patience->seen, ran = 0;
+    uint64_t used = smaller(elapsed, A_MOMENT);
+    if (!is_over) {
+        if (naht_thread_state(pid, thread) != 'R' || !naht_run_time(pid, thread, &ran))
+            used = elapsed;
+        else if (patience->ran)
+            used = smaller(elapsed, ran - patience->ran);
+        patience->ran = ran;
+    }
+    patience->left -= smaller(patience->left, used);
+    patience->seen = now;
+}
+
+static int why_give_up(
+    pid_t pid, pid_t thread, const struct naht_patience *patience, unsigned look)
+{
+    if (!patience->sleeps && sleeps_uninterruptibly(pid, thread, look))
+        return EBUSY;
+    if (!patience->left)
+        return ETIMEDOUT;
+    return naht_now() > patience->deadline ? EAGAIN : 0;
+}
+
+/*
+ * A wait that is long mostly is so because of load: then we look in time only when our turn comes
+ * before that of others. We sleep between the looks.
+ */
+int naht_wait_patiently(pid_t pid, pid_t thread, struct naht_patience *patience,
+    struct naht_stop_report *report)
+{
+    int error = 0;
+    unsigned look = 0;
+    patience->seen = naht_now();
+    for (; !error && !has_stopped(thread, report); look++) {
+        if (look == YIELDING_LOOKS)
+            naht_set_urgent(true);
+        if (look >= YIELDING_LOOKS && look % 32 == 0)
+            count_time(pid, thread, patience, false);
+        error = why_give_up(pid, thread, patience, look);
+        if (!error)
+            pause_between_looks(look);
+    }
+    if (look > YIELDING_LOOKS)
+        naht_set_urgent(false);
+    count_time(pid, thread, patience, true);
+    return error;
 }

@@ -227,6 +227,38 @@ static void functions_run_and_return(void)
     stop(child);
 }
 
+/* Its parent cannot be stopped until the child has ended (vfork(2)). */
+static void wait_for_a_child(void)
+{
+    shared->value = 1;
+    if (!vfork()) {
+        while (shared->value)
+            usleep(1000);
+        _exit(0);
+    }
+}
+
+static void a_thread_that_cannot_be_stopped_comes_back_by_itself(void)
+{
+    pid_t child = start(sleep_and_watch);
+    struct naht_call call = {NAHT_FUNCTION, (uint64_t)wait_for_a_child, {0}, 0};
+    struct naht_calls calls = calls_for(child, &call, 1);
+    struct naht_result result;
+    naht_call(&calls, &result);
+    CHECK(result.outcome == NAHT_UNSTOPPABLE && calls.finished == 0);
+    long beats = shared->beats;
+    CHECK(shared->value == 1);
+    shared->value = 0;
+    for (int i = 0; i < 5000 && shared->beats < beats + 2; i++)
+        usleep(1000);
+    CHECK(shared->beats >= beats + 2 && shared->faults == 0);
+    call = (struct naht_call){NAHT_SYSCALL, SYS_getpid, {0}, 0};
+    calls.finished = 0;
+    naht_call(&calls, &result);
+    CHECK(result.outcome == NAHT_DONE && call.result == child);
+    stop(child);
+}
+
 static void stop_and_go_on(void)
 {
     kill(getpid(), SIGSTOP);
@@ -580,6 +612,7 @@ int main(void)
     borrow_many_times(wait_for_events);
     stops_are_not_seen();
     functions_run_and_return();
+    a_thread_that_cannot_be_stopped_comes_back_by_itself();
     a_stop_that_is_undone_stays_undone();
     a_signal_meanwhile_ends_the_wait();
     nothing_runs_where_memory_is_another();

@@ -28,7 +28,8 @@ class CommitResult(TypedDict):
     suspects: list[Suspect]  # threads that the conservative scan could not clear
 
 class CallResult(TypedDict):
-    outcome: str  # done | unsuitable | mismatch | gone | refused | failed | crashed
+    outcome: str  # done | unsuitable | mismatch | gone | refused | failed | crashed | busy: it
+    # hardly ran, and was put back | unstoppable: it hardly ran, and comes back by itself
     results: list[int]  # the value of each call that ran, as signed 64-bit
     error: int
     step: str
@@ -77,7 +78,8 @@ def call(
     that performs rt_sigreturn on the frame behind it. Stops early at the first negative
     result of a system call. Nothing runs unless each `expected` address holds its bytes once the
     thread is stopped: a program that was executed meanwhile is another one. The thread must be on
-    its stack between `stack_floor` and `stack_end`.
+    its stack between `stack_floor` and `stack_end`. `timeout_ns` limits the whole loan; half of
+    that, and a second at most, is the thread's own time: being runnable, but not running, is none.
     """
 
 def write(memory: int, address: int, data: bytes) -> int:

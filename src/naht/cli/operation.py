@@ -46,6 +46,10 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attempts", type=parse_count, default=RetryPolicy().attempts, metavar="N",
         help="how often to look for a quiet moment before saying busy (default %(default)s)",
     )  # fmt: skip
+    parser.add_argument("--longest-loan", type=parse_count, default=10, metavar="SECONDS",
+        help="how long a thread may be borrowed that the host hardly lets run (default "
+        "%(default)s); any other is given back within a second",
+    )  # fmt: skip
     add_json_argument(parser)
 
 
@@ -72,7 +76,9 @@ def make_engine() -> Engine:
 
 
 def retry_policy(arguments: argparse.Namespace) -> RetryPolicy:
-    return RetryPolicy(attempts=arguments.attempts)
+    return RetryPolicy(
+        attempts=arguments.attempts, longest_loan_ns=arguments.longest_loan * 1_000_000_000
+    )
 
 
 def run_operation(

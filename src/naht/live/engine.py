@@ -15,12 +15,17 @@ Progress = Callable[[int, int], None]
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """How often to look for a quiet moment, and how long to wait between looks (doubling)."""
+    """How often to look for a quiet moment, and how long to wait between looks (doubling).
+
+    `longest_loan_ns`: how long one thread may be lent in one go. Only a thread that the host does
+    not let run can be away for so long: of its own time it gets a second at most.
+    """
 
     attempts: int = 12
     first_wait_ns: int = 2_000_000
     longest_wait_ns: int = 250_000_000
     stop_timeout_ns: int = 200_000_000
+    longest_loan_ns: int = 10_000_000_000
 
 
 class Engine(Protocol):

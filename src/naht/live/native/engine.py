@@ -35,6 +35,7 @@ from naht.live.engine import Progress, RetryPolicy
 from naht.live.native import discovery, preflight, procfs, target_facts, threads
 from naht.live.native import record as records
 from naht.live.native.apply import Applied, Prepared, apply_to_object, prepare_hotpatch
+from naht.live.native.loans import wait_for_loans
 from naht.live.native.locks import lock_process
 from naht.live.native.memory import TargetMemory
 from naht.live.native.procfs import Mapping
@@ -148,7 +149,8 @@ def _run(
         with lock_process(key), TargetMemory.of(key) as memory:
             maps = wait_for_program(memory, retry)
             _check_target(memory, maps, consistency)
-            session = Session(memory, Remote(key, memory, maps), retry)
+            remote = Remote(key, memory, maps, retry.longest_loan_ns)
+            session = Session(memory, remote, retry)
             return _with_costs(work(session, blank), session)
     except NahtError as error:
         outcome = _trouble(blank, error)
@@ -200,6 +202,8 @@ def _settle_all(session: Session, objects: Sequence[LoadedObject], dry_run: bool
     maps = session.remote.maps()
     if not record_mappings(maps):
         return []
+    wait_for_loans(session.remote.key.pid, session.retry)
+    maps = session.remote.maps()
     found = read_records(session.memory, maps)
     if dry_run:
         return [r for r in found if r.state != records.STATE_ACTIVE or leads_into(session, r)]

@@ -77,6 +77,7 @@ class Status(msgspec.Struct, frozen=True):
     seccomp_mode: int  # 0 none, 1 strict, 2 filter
     seccomp_filters: int  # how many; 0 also on kernels before 5.9, which don't say
     thread_features: frozenset[str]  # "shstk": a hardware shadow stack is on
+    blocked_signals: int = 0  # bit n for signal n + 1
 
 
 class BlockedCall(msgspec.Struct, frozen=True):
@@ -153,6 +154,7 @@ def parse_status(text: bytes) -> Status:
             thread_features=frozenset(
                 rows.get(b"x86_Thread_features", b"").decode("ascii", "replace").split()
             ),
+            blocked_signals=int(rows.get(b"SigBlk", b"0"), 16),
         )
     except (KeyError, IndexError, ValueError) as error:
         raise unparsable("status") from error

@@ -16,7 +16,7 @@ import msgspec
 
 from naht import _core
 from naht.domain.process import ProcessKey
-from naht.errors import NahtError, TargetGoneError, TargetRefusedError, ToolError
+from naht.errors import BusyError, NahtError, TargetGoneError, TargetRefusedError, ToolError
 from naht.live.native import procfs, threads
 from naht.live.native.gadgets import LONGEST_GADGET, Gadgets, find_gadgets
 from naht.live.native.memory import TargetMemory
@@ -30,7 +30,6 @@ SYS_MMAP, SYS_MUNMAP = 9, 11
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_PRIVATE_ANONYMOUS, MAP_FIXED = 0x22, 0x10
 MAP_NORESERVE, MAP_FIXED_NOREPLACE = 0x4000, 0x100000
-CALL_TIMEOUT_NS = 1_000_000_000
 BORROW_ATTEMPTS = 40
 FIRST_THREAD_ATTEMPTS = 4  # 8 ms in all
 NO_DESCRIPTOR = (1 << 64) - 1
@@ -59,8 +58,12 @@ class Step(msgspec.Struct, frozen=True):
 class Remote:
     """One process, to act on; `borrow_ns` sums up how long its threads were lent."""
 
-    def __init__(self, key: ProcessKey, memory: TargetMemory, maps: Sequence[Mapping]) -> None:
+    def __init__(
+        self, key: ProcessKey, memory: TargetMemory, maps: Sequence[Mapping], longest_loan_ns: int
+    ) -> None:
         self.key = key
+        self.longest_loan_ns = longest_loan_ns
+        self.away = 0  # a thread that has a call of ours still to make, and then comes back
         self.memory = memory
         self.gadgets: Gadgets = find_gadgets(memory, maps)
         self._code = _code_at(memory, self.gadgets)
@@ -83,6 +86,8 @@ class Remote:
 
         Each `expected` address must hold its bytes, or nothing runs.
         """
+        if self.away:
+            raise self._no_time(self.away)
         last = "no thread waits where it could be borrowed"
         for attempt in range(BORROW_ATTEMPTS):
             for candidate in threads.find_candidates(self.key.pid, self.maps()):
@@ -92,6 +97,9 @@ class Remote:
                 if result["outcome"] == "done":
                     return result["results"]
                 last = f"{result['step']}: {os.strerror(result['error'])}"
+                if result["outcome"] in ("busy", "unstoppable"):
+                    self.away = candidate.thread if result["outcome"] == "unstoppable" else 0
+                    raise self._no_time(candidate.thread)
                 if result["outcome"] != "unsuitable":
                     self._raise_failure(result["outcome"], last, result["error"])
             time.sleep(min(0.0005 * 2**attempt, 0.05))
@@ -114,10 +122,24 @@ class Remote:
             pid=self.key.pid, thread=candidate.thread, start_time=self.key.start_time,
             syscall_return=self.gadgets.syscall_return, signal_return=self.gadgets.signal_return,
             calls=calls, expected=[*self._code, *expected], stack_floor=candidate.stack_floor,
-            stack_end=candidate.stack_end, timeout_ns=CALL_TIMEOUT_NS,
+            stack_end=candidate.stack_end, timeout_ns=self.longest_loan_ns,
         )  # fmt: skip
         self.borrow_ns += result["pause_ns"]
         return result
+
+    def _no_time(self, thread: int) -> BusyError:
+        now = (
+            "It still has that call to make, and comes back by itself"
+            if self.away
+            else "It was put back"
+        )
+        return BusyError(
+            f"Thread {thread} of process {self.key.pid} was borrowed for a system call or a hook, "
+            "and does not get on with it: the processors are overloaded, its control group has "
+            f"used its share up or is frozen, or it waits in the kernel. {now}.",
+            "Run it again when there is less load, or give the process more processor time (its "
+            "nice value, systemctl set-property UNIT CPUQuota=). --longest-loan waits longer.",
+        )
 
     def _raise_failure(self, outcome: str, detail: str, error: int) -> None:
         if outcome == "gone" and not _is_alive(self.key):

@@ -6,6 +6,7 @@ report. It decides nothing about hotpatches.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import time
@@ -99,6 +100,13 @@ class Session(msgspec.Struct):
     def _busy(self, result: CommitResult, clearance: Clearance) -> BusyError:
         thread, address = clearance.proven or (result["thread"], result["address"])
         name = procfs.printable(_thread_name(self.remote.key.pid, thread))
+        if result["outcome"] == "unstoppable" and result["error"] == errno.ETIMEDOUT:
+            return BusyError(
+                f"Thread {thread}{name} does not stop: the host does not let it run (overloaded "
+                "processors, a control group that has used its share up); nothing was changed "
+                f"after {self.attempts} attempts.",
+                "Run it again, with more --attempts, or when there is less load.",
+            )
         if result["outcome"] == "unstoppable":
             return BusyError(
                 f"Thread {thread}{name} does not stop (it waits in the kernel, for a vfork child "

@@ -36,6 +36,8 @@ def register(session: Session, record: Record) -> None:
 
 def forget(session: Session, record: Record) -> bool:
     """False when it cannot be known whether the unwinder still looks at the tables."""
+    if session.remote.away:
+        return False  # what it has still to do may be the registration
     state = _read_state(session, record)
     if state == records.UNWIND_REGISTERING and not _is_filled_in(session, record):
         state = records.UNWIND_NONE
