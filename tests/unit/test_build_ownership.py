@@ -126,6 +126,22 @@ def test_a_word_for_what_nobody_refuses_is_an_error(tmp_path: Path) -> None:
         judged(tmp_path, one_file(OLD, source(OWNED, KEEPS)), VOUCHED)
 
 
+def test_an_accessor_inlined_into_a_changed_function_makes_nothing(tmp_path: Path) -> None:
+    """What the function around it calls is not its own doing."""
+    old = (
+        ENTITIES.replace("MAKE", SHARED).replace("LINKAGE", "")
+        + """
+static inline struct entity *at(struct entity **all, int n) { return n < 9 ? all[n] : 0; }
+void renew(struct entity **all, int n)
+{ struct entity *one = at(all, n); all[n] = entity_new(one ? one->name : "a"); AGAIN }
+"""
+    )
+    new = old.replace("RELEASE", FREES).replace("AGAIN", "kept += !entity_new(shared(0));")
+    old = old.replace("RELEASE", KEEPS).replace("AGAIN", "")
+    recipe = one_file(*(side.replace("OTHER", "0") for side in (old, new)), flags=("-O2", "-fPIC"))
+    assert included(judged(tmp_path, recipe)) == {"entity_free": "changed", "renew": "changed"}
+
+
 CLASSES = r"""
 struct text { char *bytes; text(const char *from); ~text(); };
 extern "C" char *shared(const char *); extern "C" int is_shared(const char *);

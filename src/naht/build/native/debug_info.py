@@ -7,7 +7,7 @@ asked for, since the builder itself compiled it with `-g`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -179,6 +179,25 @@ def function_name(entry: Entry) -> str:
     """The name that linkers see, else the one in the source."""
     named = origin(entry)
     return text(named, "DW_AT_linkage_name") or text(named, "DW_AT_name")
+
+
+def code_ranges(entry: Entry) -> list[tuple[int, int]]:
+    """Where the code of an entry lies, each range relative to its own section (DWARF 5, 2.17)."""
+    if "DW_AT_ranges" in entry.attributes:
+        lists, offset = entry.dwarfinfo.range_lists(), entry.attributes["DW_AT_ranges"].value
+        return list(_absolute(lists.get_range_list_at_offset(offset, entry.cu)))
+    start, size = number(entry, "DW_AT_low_pc"), number(entry, "DW_AT_high_pc")
+    return [(start, start + size)] if start is not None and size else []
+
+
+def _absolute(ranges: Iterable[Entry]) -> Iterator[tuple[int, int]]:
+    base = 0
+    for item in ranges:
+        if hasattr(item, "base_address"):
+            base = item.base_address
+        else:
+            start = 0 if item.is_absolute else base
+            yield start + item.begin_offset, start + item.end_offset
 
 
 def qualified_name(entry: Entry) -> str:

@@ -12,17 +12,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from naht.build.native.changes import IncludedFunction
-from naht.build.native.debug_info import DebugInfo, Entry, follow, function_name, origin
+from naht.build.native.debug_info import (
+    Entry,
+    code_ranges,
+    enclosing,
+    follow,
+    function_name,
+    origin,
+)
 from naht.build.native.layouts import MAX_DEPTH, POINTERS, TRANSPARENT, qualified_name_of_record
+from naht.build.native.matching import Side
 from naht.build.native.names import stem
 from naht.build.native.reach import Inclusion
 from naht.build.native.refusals import Refusal, Refusals
-from naht.build.native.relocatable import Named, Relocatable
+from naht.build.native.relocatable import Named, Reference, Relocatable
 from naht.build.native.unit import UnitComparison
 
 # What allocators and releasers are called in C and C++ libraries; Itanium C++ ABI 5.1.5 for
@@ -58,36 +65,33 @@ class _Role:
 
 def _roles(included: Inclusion) -> Iterator[_Role]:
     for unit in included.touched_units():
-        changes = {
-            stem(f.name): calls
-            for f in included.in_order()
-            if f.unit is unit.pair and f.change == "changed" and (calls := _Calls(unit, f)).differ
-        }
-        if changes:
-            yield from _roles_in(unit, changes)
+        changed = [
+            f for f in included.in_order() if f.unit is unit.pair and f.change == "changed"
+        ]  # fmt: skip
+        yield from _roles_in(unit, _changed_calls(unit, changed))
 
 
-def _roles_in(unit: UnitComparison, changes: dict[str, _Calls]) -> Iterator[_Role]:
-    """Of the changed functions, and of those that have been inlined into changed ones only."""
-    debug = unit.exact.new.debug
-    holders = _holders(debug)
-    for entry in debug.entries:
-        if entry.tag != "DW_TAG_subprogram" or entry is not origin(entry):
-            continue
-        name = function_name(entry)
-        within = {name} if name in changes else holders.get(name, set())
-        if within and within <= changes.keys():
-            calls = changes[min(within)]
-            for type_, makes in _handled_types(entry, calls):
-                yield _Role(name, type_, makes, str(calls), unit.pair.source)
+def _roles_in(unit: UnitComparison, calls: dict[str, _Calls]) -> Iterator[_Role]:
+    for entry in unit.exact.new.debug.entries if calls else ():
+        if entry.tag == "DW_TAG_subprogram" and entry is origin(entry):
+            name = function_name(entry)
+            for type_, makes in _handled_types(entry, calls[name]) if name in calls else ():
+                yield _Role(name, type_, makes, str(calls[name]), unit.pair.source)
 
 
-def _holders(debug: DebugInfo) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for holder, inlined in debug.inlined.items():
-        for name in inlined:
-            found.setdefault(name, set()).add(holder)
-    return found
+def _changed_calls(
+    unit: UnitComparison, changed: Sequence[IncludedFunction]
+) -> dict[str, _Calls]:  # fmt: skip
+    """By function as the source names it; of what was inlined into changed ones, too."""
+    old = _inlined_calls(unit.exact.old, [f.old_name for f in changed])
+    new = _inlined_calls(unit.exact.new, [f.name for f in changed])
+    found = {name: _Calls(old[name], new[name]) for name in old.keys() & new.keys()}
+    for f in changed:
+        found[stem(f.name)] = _Calls(
+            _own_calls(unit.exact.old.view, (f.old_name, *f.old_cold)),
+            _own_calls(unit.exact.new.view, (f.name, *f.cold)),
+        )
+    return {name: calls for name, calls in found.items() if calls.old != calls.new}
 
 
 def _handled_types(entry: Entry, calls: _Calls) -> Iterator[tuple[str, bool]]:
@@ -117,24 +121,10 @@ def _record_pointed_to(entry: Entry) -> str:
 
 @dataclass(frozen=True)
 class _Calls:
-    """What a function calls or names, before and after."""
+    """What a function calls or names, and how often, before and after."""
 
-    unit: UnitComparison
-    function: IncludedFunction
-
-    @cached_property
-    def old(self) -> Counter[str]:
-        view = self.unit.exact.old.view
-        return _outside(view, (self.function.old_name, *self.function.old_cold))
-
-    @cached_property
-    def new(self) -> Counter[str]:
-        view = self.unit.exact.new.view
-        return _outside(view, (self.function.name, *self.function.cold))
-
-    @property
-    def differ(self) -> bool:
-        return self.old != self.new
+    old: Counter[str]
+    new: Counter[str]
 
     def any_like(self, words: re.Pattern[str]) -> bool:
         return any(words.search(name) for name in (*self.old, *self.new))
@@ -145,17 +135,35 @@ class _Calls:
         return ", ".join(f"{n} {old} → {new} times" for n, old, new in counts if old != new)
 
 
-def _outside(view: Relocatable, names: tuple[str, ...]) -> Counter[str]:
+def _own_calls(view: Relocatable, names: Iterable[str]) -> Counter[str]:
+    definitions = [view.functions[name] for name in names if name in view.functions]
+    return _count(view, (r for d in definitions for r in view.references_of(d)))
+
+
+def _inlined_calls(side: Side, holders: Sequence[str]) -> dict[str, Counter[str]]:
+    """Function → what the code that it became within `holders` calls; split-off parts left out."""
+    found: dict[str, Counter[str]] = {}
+    within = {stem(name): side.view.functions.get(name) for name in holders}
+    for entry in side.debug.entries:
+        if entry.tag != "DW_TAG_inlined_subroutine":
+            continue
+        holder = enclosing(entry, "DW_TAG_subprogram")
+        place = within.get(function_name(holder)) if holder is not None else None
+        if place:
+            calls = found.setdefault(function_name(entry), Counter())
+            for start, end in code_ranges(entry):
+                calls += _count(side.view, side.view.references_in(place.section, start, end))
+            found[function_name(entry)] = calls
+    return found
+
+
+def _count(view: Relocatable, references: Iterable[Reference]) -> Counter[str]:
     """Functions, and whatever other units define: an allocator may be a variable there."""
-    own = {stem(name) for name in names}
-    called = (
+    return Counter(
         stem(r.target.symbol.name)
-        for name in names
-        if name in view.functions
-        for r in view.references_of(view.functions[name])
+        for r in references
         if isinstance(r.target, Named) and r.target.symbol.name not in view.data
     )
-    return Counter(name for name in called if name not in own)
 
 
 def _refusal(maker: _Role, releaser: _Role) -> Refusal:
