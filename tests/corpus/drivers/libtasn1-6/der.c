@@ -18,7 +18,7 @@ static const char definitions[] =
     "Text ::= CHOICE { plain PrintableString, bytes OCTET STRING, utf UTF8String }\n"
     "All ::= SEQUENCE { version [0] EXPLICIT INTEGER DEFAULT 1, numbers Numbers, names Names,\n"
     "  flags BIT STRING OPTIONAL, when GeneralizedTime OPTIONAL }\nEND\n";
-enum { ELEMENTS = 40 };
+enum { ELEMENTS = 150 };
 static asn1_node types;
 
 static int fill(asn1_node value) {
@@ -53,7 +53,12 @@ static int check(asn1_node value) {
     }
     int size = sizeof number;
     bad |= asn1_delete_element(value, "numbers.?40");
+    bad |= asn1_delete_element(value, "numbers.?120");
     bad |= asn1_read_value(value, "numbers.?5", number, &size);
+    size = sizeof number;
+    bad |= asn1_read_value(value, "numbers.?130", number, &size);
+    size = sizeof number;
+    bad |= asn1_read_value(value, "numbers.?120", number, &size) != ASN1_ELEMENT_NOT_FOUND;
     return bad || count != ELEMENTS;
 }
 
