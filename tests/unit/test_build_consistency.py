@@ -43,5 +43,5 @@ def test_main_is_refused_unless_the_author_chose(others: tuple[str, ...]) -> Non
         choose_consistency(code("main", *others), None)
     assert caught.value.reason == "runs-once"
     assert all(name in caught.value.cause for name in ("main", *others))
-    assert "--consistency overlap" in caught.value.next_step
+    assert "author's patch without main" in caught.value.next_step
     assert choose_consistency(code("main", *others), "overlap") == "overlap"

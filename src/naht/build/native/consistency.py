@@ -59,7 +59,7 @@ def _runs_once(name: str, others: Iterable[str]) -> BuildRefusedError:
     return BuildRefusedError(
         "runs-once",
         f"{name}, or what is inlined in it, changed. It is called once, at the start: {effect}.",
-        f"Upgrade, and restart what runs it. If {name}'s own change matters at the start only, and "
-        f"the old {name} may call the new {listed or 'code'}, give --consistency overlap.",
+        f"Upgrade, and restart what runs it; or write an author's patch without {name}'s part, if "
+        "that matters at the start only and the rest is right without it.",
         where=name,
     )
