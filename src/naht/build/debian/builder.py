@@ -154,7 +154,7 @@ def _shipped(
 
 def _state(request: DebianRequest, older: OlderState, target: SourcePackage) -> SourceState:
     description, identity = target.description, ""
-    if older.how == "unapplied" or older.patches:
+    if older.how == "unapplied":  # else it is the archive's, whatever is put on it
         identity = f"{target.version} without {' '.join(older.patches)}"
     return SourceState(target.name, request.from_version, older.tree, description, identity)
 
