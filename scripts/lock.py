@@ -21,8 +21,10 @@ HEADER = """\
 def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     run: list[str] = project["project"]["dependencies"]
-    build = run + project["project"]["optional-dependencies"]["build"]
-    dev = build + project["dependency-groups"]["dev"] + project["build-system"]["requires"]
+    extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
+    build = run + extras["build"]
+    every = run + [requirement for extra in extras.values() for requirement in extra]
+    dev = every + project["dependency-groups"]["dev"] + project["build-system"]["requires"]
     for name, requirements in (("run", run), ("build", build), ("dev", dev)):
         write_lock(name, requirements)
     return 0

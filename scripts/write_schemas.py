@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from naht.cli.documents import DOCUMENTS, json_schema
+from naht.cli.schemas import SCHEMAS, json_schema
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 
@@ -17,7 +17,7 @@ def schema_text(name: str) -> str:
 
 def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in DOCUMENTS:
+    for name in SCHEMAS:
         (FOLDER / f"{name}.json").write_text(schema_text(name))
     return 0
 

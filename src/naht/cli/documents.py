@@ -206,11 +206,6 @@ DOCUMENTS: dict[str, type[Document]] = {
 }
 
 
-def json_schema(name: str) -> dict[str, object]:
-    schema = msgspec.json.schema(DOCUMENTS[name])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
 def encode(document: Document) -> str:
     """Pretty JSON with `schema` first. Bytes that are not text become backslash escapes."""
     fields = msgspec.to_builtins(document)

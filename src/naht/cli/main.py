@@ -30,7 +30,12 @@ COMMANDS = {
     "status": ("naht.cli.status", "show which hotpatches are truly in memory"),
     "scan": ("naht.cli.scan", "show which live processes run which code"),
     "heal": ("naht.cli.heal", "after an upgrade: bring what runs to what is installed"),
+    "calendar": ("naht.cli.calendar", "releases of a year, and the restarts that they mean"),
+    "next": ("naht.cli.next_release", "what a device takes next, and whether it restarts"),
+    "windows assess": ("naht.cli.windows_assess", "where a Windows device truly stands"),
+    "windows import": ("naht.cli.windows_import", "add updates to the Windows record"),
 }
+GROUPS = {"build": "what can be built", "windows": "about Windows devices"}
 
 
 class Command(Protocol):
@@ -94,8 +99,8 @@ def general_help(words: list[str]) -> int:
         return exit_codes.GOOD
     if words[0] == "help":
         return dispatch([*words[1:], "--help"])
-    if words[0] == "build" and set(words[1:]) <= {"-h", "--help"}:
-        write(builders_text())
+    if words[0] in GROUPS and set(words[1:]) <= {"-h", "--help"}:
+        write(group_text(words[0]))
         return exit_codes.GOOD
     raise UsageError(f"There is no command {words[0]!r}.", suggestion(words[0]))
 
@@ -124,10 +129,11 @@ compiler; `apply` and `revert` need the right to trace the process (root, or its
 {exit_codes.EXPLAINED}"""
 
 
-def builders_text() -> str:
-    builders = [(n, summary) for n, (_, summary) in COMMANDS.items() if n.startswith("build ")]
-    lines = "\n".join(f"  naht {name:<13}  {summary}" for name, summary in builders)
-    return f"what can be built:\n{lines}\n\n`naht build KIND --help` explains one, with examples."
+def group_text(group: str) -> str:
+    members = [(n, summary) for n, (_, summary) in COMMANDS.items() if n.startswith(f"{group} ")]
+    width = max(len(name) for name, _ in members)
+    lines = "\n".join(f"  naht {name:<{width}}  {summary}" for name, summary in members)
+    return f"{GROUPS[group]}:\n{lines}\n\n`naht {group} NAME --help` explains one, with examples."
 
 
 def report_error(error: NahtError, *, as_json: bool) -> int:

@@ -187,13 +187,12 @@ def _why(train: Train, release: Release, record: ReleaseRecord, facts: WindowsFa
     here = named(release)
     title = record.product.title
     sentences: dict[Train, str] = {
-        "on": f"It is on the hotpatch track, at {here}.",
-        "off": f"{here} is of the standard track: it is off the hotpatch track until the next "
-        "baseline.",
-        "at-baseline": f"It is at the baseline {here}, where both tracks are the same; which "
+        "on": f"On the hotpatch track, at {here}.",
+        "off": f"Off the hotpatch track until the next baseline: {here} is a standard update.",
+        "at-baseline": f"At the baseline {here}, where both tracks are the same; which "
         "one it follows depends on whether it is enrolled.",
-        "not-enrolled": f"It is not enrolled, and stands at {here} of the standard track.",
-        "not-offered": f"{title} has no hotpatches; it stands at {here}.",
+        "not-enrolled": f"Not enrolled: standard updates, at {here}.",
+        "not-offered": f"Standard updates, at {here}; {title} has no hotpatches.",
         "unknown": "",
     }
     return sentences[train]

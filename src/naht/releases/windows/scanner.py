@@ -81,29 +81,34 @@ def _placed(release: Release, seen: Assessment, here: Release, record: ReleaseRe
     rank, here_rank = record.rank.get(release.baseline, -1), record.rank.get(here.baseline, -1)
     if rank < here_rank or (rank == here_rank and is_baseline(release)):
         baseline = record.baselines[here_rank]
-        return _false(release, "contained", f"The baseline {named(baseline)} holds its content.")
+        return _false(
+            release, "contained", f"The baseline {named(baseline)} holds {named(release)}."
+        )
     follows = seen.position.track if seen.position else None
     if is_baseline(release) or follows in tracks_of(release):
         if (rank, release.level) <= (here_rank, here.level):
-            return _false(release, "contained", f"{named(here)} is cumulative, and holds it.")
-        return _true(release, "missing", seen, "It is newer than what the device has.")
+            return _false(
+                release, "contained", f"{named(here)} is cumulative, and holds {named(release)}."
+            )
+        return _true(release, "missing", seen, "is newer than what the device has")
     if rank > here_rank:
-        return _true(release, "missing-on-other-track", seen, "It stands on a later baseline.")
+        return _true(release, "missing-on-other-track", seen, "stands on a later baseline")
     return _other_track(release, here, seen)
 
 
 def _other_track(release: Release, here: Release, seen: Assessment) -> Claim:
     """Parity: what one track closed until a day, the other had closed by then, under another KB."""
-    if not is_baseline(here) and _last_day(release) <= here.date:
+    same_build = bool(release.build) and release.build == here.build
+    if same_build or (not is_baseline(here) and _last_day(release) <= here.date):
         return _false(
             release, "parity",
             f"{named(here)} of the {tracks_of(here)[0]} track has the same security content as "
             f"{named(release)} of the {tracks_of(release)[0]} track.",
         )  # fmt: skip
     if "hotpatch" in tracks_of(release):
-        return _true(release, "missing-on-other-track", seen, "It is newer, on the hotpatch track.")
+        return _true(release, "missing-on-other-track", seen, "is newer, on the hotpatch track")
     if any(_last_day(release) <= r.date for r in seen.missing if r.kb != release.kb):
-        warning = "It is newer, and would take the device off the hotpatch track."
+        warning = "is newer, and would take the device off the hotpatch track"
         return _true(release, "missing-on-other-track", seen, warning)
     return Claim(
         kb=release.kb, missing="true", reason="no-hotpatch-yet",
@@ -124,12 +129,12 @@ def _false(release: Release, reason: ClaimReason, sentence: str) -> Claim:
     return Claim(kb=release.kb, missing="false", reason=reason, sentence=sentence)
 
 
-def _true(release: Release, reason: ClaimReason, seen: Assessment, sentence: str) -> Claim:
+def _true(release: Release, reason: ClaimReason, seen: Assessment, is_what: str) -> Claim:
     """What to install is the device's own next step, never simply the KB that the scanner names."""
     steps = seen.next.releases if seen.next else ()
     install = " and ".join(r.kb or r.id for r in steps)
     follow = f" What brings its content is {' and '.join(map(named, steps))}." if steps else ""
     return Claim(
         kb=release.kb, missing="true", reason=reason,
-        sentence=f"{named(release)}: {sentence[0].lower()}{sentence[1:]}{follow}", install=install,
+        sentence=f"{named(release)} {is_what}.{follow}", install=install,
     )  # fmt: skip
