@@ -81,6 +81,72 @@ def test_patches_that_build_on_it_are_absent_from_both_sides(tmp_path: Path) -> 
     assert "last.patch" in pair.how
 
 
+# --- documentation that every patch writes on ----------------------------------------------------
+
+LOG = "Changes\n\n"
+OLDER = "\nVersion 1\n----\none\ntwo\nthree\n"
+
+
+def fix(name: str, log: str, **code: str) -> Patch:
+    return Patch(name, {"doc/ChangeLog": LOG + log + OLDER, "a.c": text(**code)})
+
+
+THREE_FIXES = [
+    fix("fix-1.patch", "first: a fix\n", l5="first"),
+    fix("fix-2.patch", "first: a fix\nsecond: a fix\n", l5="first", l15="second"),
+    fix("fix-3.patch", "first: a fix\nsecond: a fix\nthird: a fix\n",
+        l5="first", l15="second", l25="third"),
+]  # fmt: skip
+LOGGED = {**FILES, "doc/ChangeLog": LOG + OLDER}
+
+
+def test_a_change_log_leaves_no_fix_out(tmp_path: Path) -> None:
+    source = package(tmp_path, *THREE_FIXES, OTHER, files=LOGGED)
+    pair = pair_of(source, tmp_path, "fix-1.patch")
+    assert (pair.left_out, pair.eased) == ((), ("doc/ChangeLog",))
+    assert pair.new == source.tree
+    assert files_of(pair.old)["a.c"] == text(l15="second", l25="third")
+    log = LOG + "second: a fix\nthird: a fix\n" + OLDER
+    assert (pair.old / "doc/ChangeLog").read_text() == log
+    assert pair.changed == ("a.c", "doc/ChangeLog")
+    assert "doc/ChangeLog" in pair.how
+
+
+def test_several_fixes_of_one_change_log(tmp_path: Path) -> None:
+    source = package(tmp_path, *THREE_FIXES, files=LOGGED)
+    pair = pair_of(source, tmp_path, "fix-2.patch", "fix-1.patch")
+    assert pair.left_out == ()
+    assert files_of(pair.old)["a.c"] == text(l25="third")
+    assert (pair.old / "doc/ChangeLog").read_text() == LOG + "third: a fix\n" + OLDER
+
+
+def test_the_old_tree_with_a_change_log_is_a_source_package_too(tmp_path: Path) -> None:
+    source = package(tmp_path, *THREE_FIXES, files=LOGGED)
+    old = pair_of(source, tmp_path, "fix-1.patch").old
+    shutil.copy2(source.description.parent / "small_1.0.orig.tar.gz", old.parent)
+    subprocess.run(["dpkg-source", "-b", "old"], cwd=old.parent, check=True, capture_output=True)
+    again = unpack(old.parent / "small_1.0-1.dsc")
+    assert files_of(again.tree) == files_of(old)
+    assert (again.tree / "doc/ChangeLog").read_text() == (old / "doc/ChangeLog").read_text()
+
+
+def test_an_entry_that_was_written_over_still_leaves_its_patch_out(tmp_path: Path) -> None:
+    again = fix("again.patch", "first: a better fix\n", l5="first", l15="second")
+    source = package(tmp_path, THREE_FIXES[0], again, files=LOGGED)
+    pair = pair_of(source, tmp_path, "fix-1.patch")
+    assert (pair.left_out, pair.eased) == (("again.patch",), ())
+    assert files_of(pair.old)["a.c"] == text()
+    assert files_of(pair.new)["a.c"] == text(l5="first")
+
+
+def test_code_that_others_may_build_on_is_no_documentation(tmp_path: Path) -> None:
+    near = fix("near.patch", "first: a fix\nnear: a fix\n", l5="first", l6="near")
+    source = package(tmp_path, THREE_FIXES[0], near, OTHER, files=LOGGED)
+    pair = pair_of(source, tmp_path, "fix-1.patch")
+    assert (pair.left_out, pair.eased) == (("near.patch",), ())
+    assert files_of(pair.new)["a.c"] == text(l5="first")
+
+
 def test_added_and_removed_files(tmp_path: Path) -> None:
     source = package(tmp_path, FIRST, MIDDLE, LAST)
     pair = pair_of(source, tmp_path, "last.patch", "middle")

@@ -19,7 +19,7 @@ from naht.errors import HostileInputError, ToolError
 
 _PATCH_TIMEOUT = 120.0
 _MOST_PATCHES = 5000
-_ENVIRONMENT = {"LC_ALL": "C", "PATCH_GET": "0", "PATH": os.defpath}
+ENVIRONMENT = {"LC_ALL": "C", "PATCH_GET": "0", "PATH": os.defpath}
 _AGAIN = "Get the source package again; if it stays so, it is damaged or not to be trusted."
 
 
@@ -98,7 +98,7 @@ class PatchStack:
         try:
             with self.file(name).open("rb") as diff:
                 done = subprocess.run(
-                    command, stdin=diff, cwd=self.tree, env=_ENVIRONMENT, capture_output=True,
+                    command, stdin=diff, cwd=self.tree, env=ENVIRONMENT, capture_output=True,
                     timeout=_PATCH_TIMEOUT, check=False,
                 )  # fmt: skip
         except FileNotFoundError as error:

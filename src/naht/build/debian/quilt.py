@@ -2,7 +2,8 @@
 
 The source package as it was before some of its patches, beside how it is with them. Patches above
 that touch the same files come off exactly and go on again; one that does not go on without the
-missing ones is left out of *both* trees, and the pair says so.
+missing ones is left out of *both* trees, and the pair says so. Of documentation, only the patches'
+own lines come out (see `prose`): a change log is no reason to leave out the next fix.
 
 Refuses packages whose changes are not kept as patches, and pairs that are not exactly what was
 asked: the patches, put on the old tree again, must give the new one.
@@ -13,11 +14,12 @@ from __future__ import annotations
 import filecmp
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from naht.build.debian.patch_stack import PatchStack
+from naht.build.debian.prose import Prose, differs_by, leave_out
 from naht.build.debian.source import SourcePackage
 from naht.errors import BuildRefusedError, UsageError
 
@@ -32,6 +34,7 @@ class TreePair:
     left_out: tuple[str, ...]
     changed: tuple[str, ...]  # files that differ, relative to the trees; not those of debian/
     how: str  # for people
+    eased: tuple[str, ...] = ()  # documentation that only the patches' own lines came out of
 
 
 def state_before(source: SourcePackage, patches: Sequence[str], into: Path) -> TreePair:
@@ -40,18 +43,24 @@ def state_before(source: SourcePackage, patches: Sequence[str], into: Path) -> T
     wanted = find_patches(source, stack, patches)
     old, new, left_out = into / "old", source.tree, set[str]()
     while True:
-        left_out |= copy_without(source.tree, {*wanted, *left_out}, old)
+        took = copy_without(source.tree, {*wanted, *left_out}, old)
+        left_out |= took.failed
+        eased = took.eased
         if left_out:
             new = into / "new"
-            if more := copy_without(source.tree, left_out, new):
-                left_out |= more
+            others = copy_without(source.tree, left_out, new)
+            eased |= others.eased
+            if others.failed:
+                left_out |= others.failed
                 continue
-        if _leads_to(old, new, wanted, stack, into / "again"):
+        if _leads_to(old, new, wanted, stack, eased, into / "again"):
             break
         left_out |= _entangled(stack, wanted, left_out)
     without = tuple(name for name in stack.applied if name in left_out)
     changed = _different(stack.files({*wanted, *without}), old, new)
-    return TreePair(old, new, wanted, without, changed, _told(wanted, without))
+    return TreePair(
+        old, new, wanted, without, changed, _told(wanted, without, eased), tuple(sorted(eased))
+    )
 
 
 def copy_with(tree: Path, patches: Sequence[str], of: Path, into: Path) -> None:
@@ -108,23 +117,44 @@ def _candidates(stack: PatchStack) -> str:
     return f"Name some of these with --patch: {', '.join(stack.applied)}."
 
 
-def copy_without(tree: Path, names: set[str], into: Path) -> set[str]:
-    """Says which more had to be left out because they do not go on without those."""
+@dataclass(frozen=True)
+class Taken:
+    failed: set[str]  # patches that had to be left out as well: they do not go on without those
+    eased: set[str]  # as `TreePair.eased`
+
+
+def copy_without(tree: Path, names: set[str], into: Path) -> Taken:
     copy_tree(tree, into)
-    stack = PatchStack.of(into)
+    stack, whole = PatchStack.of(into), PatchStack.of(tree)
+    prose = Prose(whole, names)
     over = stack.above(names)
     order = {name: place for place, name in enumerate(stack.applied)}
     for name in reversed(over):
         stack.pop(name)
-    failed = set()
+    failed = set[str]()
     for name in over:
         place = sum(order[other] < order[name] for other in stack.applied)
-        if name not in names and not stack.push(name, at=place):
+        if name not in names and not _push(stack, name, place, prose, names | failed):
             failed.add(name)
     for name in names | failed:
         stack.forget(name)
-    _keep_times(PatchStack.of(tree).files(over), tree, into)
-    return failed
+    _keep_times(whole.files(over), tree, into)
+    _text(stack).unlink(missing_ok=True)
+    return Taken(failed, prose.eased)
+
+
+def _push(stack: PatchStack, name: str, at: int, prose: Prose, absent: set[str]) -> bool:
+    if stack.push(name, at=at):
+        return True
+    eased = set(prose.eased)
+    if prose.ease(name, stack, absent, _text(stack)) and stack.push(name, at=at):
+        return True
+    prose.eased = eased
+    return False
+
+
+def _text(stack: PatchStack) -> Path:
+    return stack.tree.with_name(f"{stack.tree.name}.text")
 
 
 def copy_tree(tree: Path, into: Path) -> None:
@@ -143,10 +173,10 @@ def _keep_times(files: Iterable[str], tree: Path, copy: Path) -> None:
 
 
 def _leads_to(
-    old: Path, new: Path, patches: Sequence[str], stack: PatchStack, scratch: Path
+    old: Path, new: Path, patches: Sequence[str], stack: PatchStack, eased: set[str], scratch: Path
 ) -> bool:
     """The proof of the pair: old and the patches are new."""
-    files = stack.files(patches)
+    files = stack.files(patches) - eased
     shutil.rmtree(scratch, ignore_errors=True)
     for root, file in [
         *((old, file) for file in files),
@@ -156,8 +186,14 @@ def _leads_to(
             (scratch / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / file, scratch / file)
     again = PatchStack(scratch, [])
+    for name in patches:
+        leave_out(again.file(name), eased)
     good = all(again.push(name) for name in patches)
     good = good and not _different(files, scratch, new)
+    prose = Prose(stack, patches)
+    good = good and all(
+        differs_by(old / file, new / file, prose.changes(patches, file)) for file in eased
+    )
     shutil.rmtree(scratch, ignore_errors=True)
     return good
 
@@ -183,8 +219,10 @@ def _same(one: Path, other: Path) -> bool:
     return filecmp.cmp(one, other, shallow=False)
 
 
-def _told(wanted: Sequence[str], left_out: Sequence[str]) -> str:
+def _told(wanted: Sequence[str], left_out: Sequence[str], eased: Collection[str]) -> str:
     text = f"un-applied from the newer version's series: {', '.join(wanted)}"
     if left_out:
         text += f"; absent from both sides, because they build on it: {', '.join(left_out)}"
+    if eased:
+        text += f"; line by line, below what came later: {', '.join(sorted(eased))}"
     return text
