@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -243,3 +246,39 @@ def test_names_that_lead_out_of_the_tree_are_refused(tmp_path: Path) -> None:
     (source.tree / ".pc/applied-patches").write_text("../../evil\n")
     with pytest.raises(HostileInputError, match="leads out"):
         pair_of(source, tmp_path, "evil")
+
+
+def with_upstream(tmp_path: Path, change: Callable[[Path], None]) -> Path:
+    """The .dsc of a package of which upstream's files were tampered with."""
+    small = SmallSource("small", FILES, [Release("1.0", "  * All.\n")], "3.0 (native)")
+    small.build("1.0", tmp_path / "source")
+    archive = next((tmp_path / "source").glob("small_1.0.tar.*"))
+    tree = tmp_path / "small-1.0"
+    subprocess.run(["tar", "-C", str(tmp_path), "-xf", str(archive)], check=True)
+    change(tree)
+    subprocess.run(["tar", "-C", str(tmp_path), "-caf", str(archive), tree.name], check=True)
+    description = tmp_path / "source" / "small_1.0.dsc"
+    lines = description.read_text().splitlines(keepends=True)
+    sums = {32: "md5", 40: "sha1", 64: "sha256"}
+    for number, line in enumerate(lines):
+        words = line.split()
+        if line.startswith(" ") and len(words) == 3 and words[2] == archive.name:
+            digest = hashlib.new(sums[len(words[0])], archive.read_bytes()).hexdigest()
+            lines[number] = f" {digest} {archive.stat().st_size} {archive.name}\n"
+    description.write_text("".join(lines))
+    return description
+
+
+def test_a_pipe_among_the_sources_is_refused(tmp_path: Path) -> None:
+    description = with_upstream(tmp_path, lambda tree: os.mkfifo(tree / "pipe"))
+    with pytest.raises(HostileInputError, match="pipe in small_1.0.dsc is a device"):
+        unpack(description)
+
+
+def test_notes_of_patches_that_are_links_are_refused(tmp_path: Path) -> None:
+    def link(tree: Path) -> None:
+        (tree / ".pc").mkdir()
+        (tree / ".pc/applied-patches").symlink_to("../../../victim")
+
+    with pytest.raises(HostileInputError, match=r"\.pc/applied-patches in .* is a link"):
+        unpack(with_upstream(tmp_path, link))

@@ -4,12 +4,15 @@ off again by naht.build.debian.quilt:
     state_before(source: SourcePackage, patches: Sequence[str], into: Path) -> TreePair
 
 Refuses files whose digests are not those of the description (.dsc); who vouches for the
-description is apt's matter.
+description is apt's matter. Refuses trees with devices, pipes or sockets, and those whose notes of
+applied patches lead elsewhere.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,10 +85,25 @@ def unpack(description: Path) -> SourcePackage:
     if done.returncode:
         words = " ".join(done.stderr.split("\n")[-3:]).strip()
         raise HostileInputError(f"{description.name} cannot be unpacked: {words}", _AGAIN)
+    _check_files(partial, description.name)
     if source_format(partial) == "1.0":
         _apply_by_hand(partial, description.name)
     partial.rename(tree)
     return kept_source(description.parent)
+
+
+def _check_files(tree: Path, name: str) -> None:
+    """tar, when root runs it, makes devices: whoever copied one would copy a disk of this host.
+    dpkg-source looks at links below debian/ only, and we write below .pc, too."""
+    for directory, folders, files in os.walk(tree):
+        for entry in (*folders, *files):
+            path = Path(directory, entry)
+            inside = path.relative_to(tree)
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+                raise HostileInputError(f"{inside} in {name} is a device, pipe or socket.", _AGAIN)
+            if stat.S_ISLNK(mode) and inside.parts[0] == ".pc":
+                raise HostileInputError(f"{inside} in {name} is a link.", _AGAIN)
 
 
 def _apply_by_hand(tree: Path, name: str) -> None:
