@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -112,3 +113,23 @@ def test_the_status_of_the_command_is_handed_on(tmp_path: Path) -> None:
     assert enclosure.run(["sh", "-c", "exit 7"], tmp_path / "log") == 7
     assert enclosure.run(["no-such-command"], tmp_path / "log") == 127
     assert "no-such-command" in (tmp_path / "log").read_text()
+
+
+def test_settings_of_the_machine_cannot_be_written_even_by_root_inside(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    inside = host_root().enclosure(tmp_path / "scratch")
+    script = "cd /proc/sys/kernel; for f in core_pattern modprobe; do test ! -w $f || echo $f; done"
+    assert inside.run(["sh", "-c", script], log) == 0
+    assert log.read_text() == ""
+
+
+def test_devices_among_the_layers_are_dead(tmp_path: Path) -> None:
+    lower, upper, work = (tmp_path / name for name in ("lower", "upper", "work"))
+    for directory in (lower, upper, work):
+        directory.mkdir()
+    os.mknod(lower / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    mounts = (Layered("/layered", (str(lower),), str(upper), str(work)),)
+    enclosure = host_root().enclosure(tmp_path / "scratch", mounts)
+    log = tmp_path / "log"
+    assert enclosure.run(["cat", "/dev/null"], log) == 0
+    assert enclosure.run(["cat", "/layered/null"], log) != 0

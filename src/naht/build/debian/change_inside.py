@@ -29,6 +29,7 @@ from naht.build.debian.change_job import (
     ShippedName,
 )
 from naht.build.debian.copies import find_copies
+from naht.build.debian.enclosure import BUILDER
 from naht.build.debian.linked_pairs import LinkedPair, link_key, linked_pairs, links_of
 from naht.build.debian.package_build import RECORDER
 from naht.build.debian.shipped import Kind, Shipped, ShippedObject
@@ -39,6 +40,7 @@ from naht.build.native.judge import JudgeOptions, judge
 from naht.build.native.pair_phases import PairFacts, PairingPlace, pair_phases
 from naht.build.native.phases import Phase, check_rebuilt, phase_of_link
 from naht.build.native.recording import Invocation
+from naht.build.native.tool_account import run_tools_as
 from naht.build.native.toolchain import place_headers
 from naht.build.native.trees import source_digests
 from naht.build.native.units import Compilation, code_view, find_compilations
@@ -81,6 +83,9 @@ class _Change:
         self.new = Side("new", self.tree, base_source, SOURCES / "new" if job.new else None)
 
     def run(self) -> ChangeAnswer:
+        run_tools_as(BUILDER)
+        for directory in (WORK, FORMS):
+            directory.chmod(0o755)  # whatever the umask of who called us
         place_headers(Path(RECORDER))
         links = links_of(self.records.base)
         shipped = {link.id for link in links if _build_id(link) in self.job.shipped}

@@ -20,6 +20,8 @@ from naht.build.debian.enclosure import Layered, error_as_json
 from naht.errors import NahtError
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+# Of the whole machine, whatever namespace looks at it; container runtimes protect the same ones.
+_KERNEL_SETTINGS = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 _FROM_HOST = ("/etc/resolv.conf", "/etc/hosts")
 # Imported late by the standard library, when the host's files may be out of sight.
 _LATE = (
@@ -30,6 +32,7 @@ _LATE = (
 
 def main() -> None:
     job = json.load(sys.stdin)
+    os.umask(0o022)
     root = _mount_all(job["enclosure"])
     function = _import_function(job["function"]) if "function" in job else None
     os.chroot(root)
@@ -71,6 +74,9 @@ def _mount(layered: Layered, target: Path) -> None:
 
 def _mount_kernel_files(root: Path) -> None:
     mounts.special("proc", root / "proc")
+    for name in _KERNEL_SETTINGS:
+        if (root / "proc" / name).exists():
+            mounts.bind(root / "proc" / name, root / "proc" / name, read_only=True)
     mounts.special("tmpfs", root / "dev", "mode=755,size=1m")
     for name in _DEVICES:
         (root / "dev" / name).touch()

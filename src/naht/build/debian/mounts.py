@@ -13,7 +13,8 @@ from pathlib import Path
 
 from naht.errors import ToolError
 
-MS_RDONLY, MS_NOSUID, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 32, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,9 +32,10 @@ def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
 
 
 def overlay(lower: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
-    """`lower` from top to bottom; all changes go to `upper`."""
+    """`lower` from top to bottom; all changes go to `upper`. Devices in there are dead, and nobody
+    gets more rights by what runs from there."""
     options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
-    _mount("overlay", target, "overlay", 0, options)
+    _mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
 
 
 def special(kind: str, target: Path, options: str = "") -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from naht.build.native.command_line import without_output, without_side_outputs
 from naht.build.native.recompile import WORKERS
+from naht.build.native.tool_account import credentials
 from naht.build.native.trees import TreeChange
 from naht.build.native.units import Compilation
 
@@ -77,7 +78,7 @@ def _ask_compiler(compilation: Compilation) -> bytes | None:
     result = subprocess.run(
         [str(record.tool), *without_output(without_side_outputs(kept)), "-M", "-w"],
         cwd=record.cwd, env=record.environment, stdin=subprocess.DEVNULL,
-        capture_output=True, check=False,
+        capture_output=True, check=False, **credentials(),
     )  # fmt: skip
     return result.stdout if result.returncode == 0 else None
 

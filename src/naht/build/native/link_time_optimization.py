@@ -17,6 +17,7 @@ from naht.build.native.command_line import without_output
 from naht.build.native.link_inputs import InputReader, open_link
 from naht.build.native.link_map import LinkMap, read_link_map
 from naht.build.native.recording import Invocation, KeptFile, read_records
+from naht.build.native.tool_account import credentials, hand_over
 from naht.build.native.toolchain import Recorder
 from naht.build.native.units import Compilation, Link, LinkedInput, command_of
 from naht.elf import constants as c
@@ -59,13 +60,14 @@ def _relink(
     a makefile may take every object that lies about."""
     directory = recorder.home / "relink"
     directory.mkdir(exist_ok=True)
+    hand_over(directory)
     output = directory / link.outputs[0].path.name
     arguments = without_output(list(command_of(driver).arguments))
     result = subprocess.run(
         [str(recorder.home / "bin" / driver.tool.name), *arguments, *extra,
          "-save-temps", "-o", str(output)],
         cwd=driver.cwd, env=driver.environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, errors="replace", check=False,
+        capture_output=True, text=True, errors="replace", check=False, **credentials(),
     )  # fmt: skip
     if result.returncode:
         raise ToolError(f"The link can't be repeated: {result.stderr[-2000:].strip()}", _WAY_OUT)
@@ -128,7 +130,7 @@ def _merge(partitions: Sequence[KeptFile], debug: Sequence[KeptFile], recorder: 
     result = subprocess.run(
         [recorder.home / "real" / "ld", "-r", "-o", output,
          *(kept.copy for kept in (*partitions, *debug))],
-        capture_output=True, text=True, errors="replace", check=False,
+        capture_output=True, text=True, errors="replace", check=False, **credentials(),
     )  # fmt: skip
     if result.returncode:
         raise ToolError(f"ld -r failed: {result.stderr[-2000:].strip()}", _WAY_OUT)

@@ -16,6 +16,7 @@ from naht.build.compile_pair import BuiltPair
 from naht.build.native.phases import Phase, compilations_of
 from naht.build.native.placing import place
 from naht.build.native.request import Progress
+from naht.build.native.tool_account import credentials
 from naht.build.native.unit_pairs import Kept, pair_units
 from naht.build.native.units import Compilation, Link
 from naht.hotpatch.manifest import Source
@@ -96,6 +97,9 @@ def _store_output(link: Link, directory: Path, name: str) -> Path:
 def _compilers(compilations: Sequence[Compilation]) -> tuple[str, ...]:
     versions = set()
     for tool in sorted({x.invocation.tool for x in compilations}):
-        result = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [tool, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", check=False, **credentials(),
+        )  # fmt: skip
         versions.add((result.stdout.splitlines() or [tool.name])[0])
     return tuple(sorted(versions))

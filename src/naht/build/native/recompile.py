@@ -23,6 +23,7 @@ from naht.build.native.command_line import (
     without_output,
     without_side_outputs,
 )
+from naht.build.native.tool_account import credentials, hand_over
 from naht.build.native.units import Compilation, code_view
 from naht.errors import BuildRefusedError, ToolError
 
@@ -68,6 +69,7 @@ def _compile_once(job: UnitJob) -> Unit:
     if not job.kept.is_dir():
         # Process numbers would not tell drafts apart: builders in containers share them.
         draft = Path(tempfile.mkdtemp(dir=job.kept.parent))
+        draft.chmod(0o755)
         _compile(replace(job, forms=draft / "forms"))
         with suppress(OSError):  # another one was faster
             (draft / "forms").rename(job.kept)
@@ -86,6 +88,7 @@ def _read_forms(plain: Path, directory: Path) -> Unit:
 
 def _compile(job: UnitJob) -> Unit:
     job.forms.mkdir(parents=True)
+    hand_over(job.forms)
     if job.compilation.source.assembler:
         return Unit(plain=job.plain, sectioned=job.plain, line_neutral=None)
     _prove_repeatable(job)
@@ -121,7 +124,7 @@ def _preprocess(job: UnitJob, definitions: Sequence[str]) -> bytes | None:
     result = subprocess.run(
         [str(record.tool), *arguments, "-w", *definitions, "-E", "-o", "-"],
         cwd=record.cwd, env=record.environment, stdin=subprocess.DEVNULL,
-        capture_output=True, check=False,
+        capture_output=True, check=False, **credentials(),
     )  # fmt: skip
     return result.stdout if result.returncode == 0 and result.stdout else None
 
@@ -173,12 +176,15 @@ def _run(job: UnitJob, result: Path, extra: Sequence[str], *, lenient: bool = Fa
         arguments = [a for a in arguments if not a.startswith(("-gsplit-dwarf", "-gz"))]
     if lenient:
         arguments = without_errors_for_warnings(arguments)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    if not output.parent.is_dir():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        hand_over(output.parent)
     output.unlink(missing_ok=True)
     finished = subprocess.run(
         [str(compilation.invocation.tool), *arguments, *extra],
         cwd=compilation.invocation.cwd, env=compilation.invocation.environment,
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+        **credentials(),
     )  # fmt: skip
     if finished.returncode or not output.is_file():
         return finished.stderr[-4000:].strip() or "no object came out"
