@@ -37,6 +37,7 @@ csrc-check: setup
 
 bench: setup ## figures side by side with the peers, into docs/results/
 	$(PYTHON) -m scripts.bench $(ARGS)
+	$(PYTHON) -m scripts.bench.decisions
 
 wheel: setup ## one wheel for all Python versions, in dist/
 	$(PYTHON) -m build --wheel --no-isolation --outdir dist .
