@@ -68,8 +68,8 @@ def report(places: int, devices: int, batch: float, alone: float) -> str:
     return f"""\
 # Decisions per minute on one core
 
-{devices:,} devices at {places} different places of five Windows products; CPU time for the next step and
-its restarts; aim {AIM:,} a minute. Made by `make bench`.
+{devices:,} devices at {places} different places of five Windows products; CPU time for the next
+step and its restarts; aim {AIM:,} a minute. Made by `make bench`.
 
 | way | decisions a minute | times the aim |
 |---|---|---|

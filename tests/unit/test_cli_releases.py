@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import icalendar
 import jsonschema
 import pytest
 
+from naht.cli import prose
 from naht.cli.main import main
 from naht.domain.release import Position
 from naht.releases.explain import _SENTENCES, explain
@@ -63,11 +65,12 @@ def test_one_product_release_by_release(
     shown = ask(
         capsys, "calendar", "--product", "windows-server-2025", "--on", ON, "--records", no_records
     )
-    assert "2026.09 B*  unplanned-baseline" in shown
+    assert "2026.09 B*  unplanned baseline" in shown
     assert "2026.09 B*: a hotpatch was planned for this month." in shown
-    assert "baseline, planned" in shown
+    assert "2026-10-13  planned     baseline " in shown
     assert "5 restarts so far (2 unplanned), 1 to come" in shown
-    assert max(map(len, shown.splitlines())) <= 80 + len("; the next one planned is on 2026-10-13.")
+    table = shown[: shown.index("OOB is")].splitlines()
+    assert max(map(len, table)) <= 80
 
 
 def test_the_calendar_as_a_document(capsys: pytest.CaptureFixture[str], no_records: str) -> None:
@@ -108,6 +111,32 @@ def test_an_event_keeps_its_uid_when_the_plan_becomes_a_record(
         return {str(e["uid"]) for e in icalendar.Calendar.from_ical(shown).walk("VEVENT")}
 
     assert uids("2026-01-01") == uids("2026-12-31")
+
+
+def test_without_the_library_the_extra_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "icalendar", None)
+    assert main(["calendar", "--product", "debian-12", "--ical"]) == 2
+    assert "pip install 'naht[calendar]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_on_a_terminal_sentences_break_between_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr(prose, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    sentence = "It takes 2026.09 B* (KB5124008) with a restart, then a hotpatch without one. " * 3
+    prose.write_sentence(sentence, label="next:", style="bold")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert " ".join(" ".join(lines).split()) == f"next: {sentence.strip()}"
+
+
+def test_piped_a_sentence_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    prose.write_sentence("word " * 100, label="next:")
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_wrong_usage_of_the_calendar(capsys: pytest.CaptureFixture[str]) -> None:

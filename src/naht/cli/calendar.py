@@ -10,10 +10,12 @@ from pathlib import Path
 from naht.cli import exit_codes
 from naht.cli.operation import add_json_argument
 from naht.cli.output import Cell, Table, print_document, print_table
+from naht.cli.prose import write_sentence
 from naht.cli.records_argument import add_records_argument, chosen_day, one_record, open_records
 from naht.cli.release_documents import CalendarDocument
 from naht.cli.terminal import Style, clean, paint, write
 from naht.cli.units import count
+from naht.domain.release import ReleaseType
 from naht.errors import UsageError
 from naht.releases.year import Entry, Year, year_of
 
@@ -25,7 +27,10 @@ recorded of a release decides. Products are built in, or records of yours (docs/
 in the overview:
   B baseline, with a restart    H hotpatch, without    S standard update, with a restart
   * not what was planned    + something out of band, too    small letters: planned, to come
-  ? its day is past, and nothing is recorded"""
+  ? its day is past, and nothing is recorded
+
+below it: restarts so far, unplanned ones among them, those to come this year, planned ones whose
+day is past and of which nothing is recorded, and the day of the next planned one"""
 
 EXAMPLES = """\
   naht calendar                                    this year, all products
@@ -34,6 +39,11 @@ EXAMPLES = """\
   naht calendar --product debian-12 --ical -o restarts.ics
   naht calendar --json | jq '.products[] | {product, restarts, restarts_to_come}'"""
 
+TYPE_WORDS: dict[ReleaseType, str] = {
+    "planned-baseline": "baseline", "unplanned-baseline": "unplanned baseline",
+    "hotpatch": "hotpatch", "out-of-band-hotpatch": "OOB hotpatch",
+    "standard-cumulative": "standard", "out-of-band-standard": "OOB standard",
+}  # fmt: skip
 FIRST_YEAR, LAST_YEAR = 2000, 2200
 
 
@@ -109,18 +119,21 @@ def write_ical(years: Sequence[Year], today: datetime.date, output: Path | None)
 
 
 def print_overview(years: Sequence[Year]) -> None:
-    months = [f"{month:02}" for month in range(1, 13)]
-    table = Table((f"{years[0].year}", *months))
+    """Narrower than a drawn table, so that twelve months fit into 80 columns."""
+    names = max(len(year.product) for year in years)
+    head = "  ".join(f"{month:02}" for month in range(1, 13))
+    write(paint(f"{years[0].year:<{names}}  {head}", "bold"))
     for year in years:
-        table.add(Cell(year.product, "name"), *(month_cell(year, m) for m in range(1, 13)))
-    print_table(table)
+        cells = (month_cell(year, month) for month in range(1, 13))
+        months = "  ".join(paint(f"{cell.text:<2}", cell.style) for cell in cells)
+        write(f"{paint(f'{clean(year.product):<{names}}', 'name')}  {months.rstrip()}")
     write("")
     print_restarts(years)
     write(f"{paint('next:', 'bold')} naht calendar --product NAME shows one, release by release")
 
 
 def print_restarts(years: Sequence[Year]) -> None:
-    columns = ("RESTARTS", "SO FAR", "UNPLANNED", "TO COME", "UNRECORDED", "NEXT PLANNED")
+    columns = ("RESTARTS", "SO FAR", "UNPLANNED", "TO COME", "UNKNOWN", "NEXT")
     table = Table(columns, right=columns[1:5])
     for year in years:
         table.add(
@@ -175,20 +188,20 @@ def print_year(year: Year) -> None:
         table.add(*cells(entry, with_kb=with_kb))
     print_table(table)
     for line in remarks(year):
-        write(line)
-    write(restarts_text(year))
+        write_sentence(line)
+    write_sentence(restarts_text(year))
 
 
 def cells(entry: Entry, *, with_kb: bool) -> list[Cell]:
-    style = entry_style(entry)
     release = entry.release
     if release is None:
-        words = [str(entry.date), "", f"{entry.planned}, {entry.state.replace('-', ' ')}"]
-        return [Cell(w, style) for w in [*words, *([""] * 2 if with_kb else ()), entry.restart]]
-    day = f"{entry.date:%Y-%m}" if release.month_only else str(entry.date)
-    words = [day, release.id, release.type + (" (withdrawn)" if release.withdrawn else "")]
-    kb = [release.kb, release.build] if with_kb else []
-    return [Cell(word, style) for word in [*words, *kb, entry.restart]]
+        state = "planned" if entry.state == "planned" else "unrecorded"
+        words = [str(entry.date), state, f"{entry.planned}", *([""] * 2 if with_kb else ())]
+    else:
+        day = f"{entry.date:%Y-%m}" if release.month_only else str(entry.date)
+        kind = TYPE_WORDS[release.type] + (" (withdrawn)" if release.withdrawn else "")
+        words = [day, release.id, kind, *((release.kb, release.build) if with_kb else ())]
+    return [Cell(word, entry_style(entry)) for word in [*words, entry.restart]]
 
 
 def entry_style(entry: Entry) -> Style | None:
@@ -202,7 +215,9 @@ def entry_style(entry: Entry) -> Style | None:
 def remarks(year: Year) -> list[str]:
     lines = []
     if any(e.takes_off_track for e in year.entries):
-        lines.append("Standard updates between baselines (S) take a device off the hotpatch track.")
+        lines.append(
+            "OOB is out of band; a standard update (S) takes a device off the hotpatch track."
+        )
     for entry in year.entries:
         release = entry.release
         if release is None:
@@ -210,9 +225,9 @@ def remarks(year: Year) -> list[str]:
         if entry.deviates:
             lines.append(f"{release.id}: a {entry.planned} was planned for this month.")
         if release.withdrawn:
-            lines.append(f"{release.id} is withdrawn: {clean(release.withdrawn.reason)}")
+            lines.append(f"{release.id} is withdrawn: {release.withdrawn.reason}")
         if release.restart_note:
-            lines.append(f"{release.id} restarts {clean(release.restart_note)}.")
+            lines.append(f"{release.id} restarts {release.restart_note}.")
         if release.confidence in {"low", "medium"}:
             lines.append(f"{release.id}: the source is of {release.confidence} confidence.")
     return lines

@@ -9,6 +9,7 @@ from pathlib import Path
 from naht.cli import exit_codes
 from naht.cli.operation import add_json_argument
 from naht.cli.output import print_document
+from naht.cli.prose import write_sentence
 from naht.cli.records_argument import (
     add_records_argument,
     chosen_day,
@@ -136,7 +137,7 @@ def print_step(step: NextStep, position: Position, sentence: str, landed: Releas
     if landed:
         write(f"after the upgrade: {clean(named(landed))}, {landed.type}")
     write(f"{clean(position.product)}: {paint(standing(position), 'name')}")
-    write(f"{paint(step.action, _STYLE[step.action])}: {clean(sentence)}")
+    write_sentence(sentence, label=f"{step.action}:", style=_STYLE[step.action])
     for number, release in enumerate(step.releases, 1):
         write(f"  {number}. {release_text(release)}")
 

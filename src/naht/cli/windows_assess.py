@@ -12,6 +12,7 @@ import msgspec
 from naht.cli import exit_codes
 from naht.cli.operation import add_json_argument
 from naht.cli.output import print_document
+from naht.cli.prose import write_sentence
 from naht.cli.records_argument import (
     add_records_argument,
     chosen_day,
@@ -193,22 +194,22 @@ def print_assessment(
 ) -> None:
     name = f"{clean(facts.name)}: " if facts.name else ""
     write(f"{name}{paint(record.product.title, 'bold')} ({seen.product}), build {seen.build}")
-    write(paint(clean(seen.why), _TRAIN[seen.train]))
+    write_sentence(seen.why, style=_TRAIN[seen.train])
     if seen.off_since and seen.off_since != seen.release:
         write(f"off since: {clean(named(seen.off_since))}, {seen.off_since.date}")
     for label, step in (("next:", seen.next), ("if not enrolled:", seen.otherwise)):
         if step and (step is seen.next or step != seen.next):
-            write(f"{paint(label, 'bold')} {clean(sentence_of(seen, step, record, today))}")
+            write_sentence(sentence_of(seen, step, record, today), label=label, style="bold")
     print_held(seen, record)
     for doubt in seen.doubts:
-        write(f"{paint('note:', 'warn')} {clean(doubt)}")
+        write_sentence(doubt, label="note:", style="warn")
 
 
 def print_held(seen: Assessment, record: ReleaseRecord) -> None:
     """What it need not take by itself, because the next step holds it."""
     if held := [named(r) for r in held_in_next(seen, record)]:
         more = f" and {len(held) - MAX_HELD} more" if len(held) > MAX_HELD else ""
-        write(f"holds, so that they need not be taken: {clean(', '.join(held[:MAX_HELD]))}{more}")
+        write_sentence(f"{', '.join(held[:MAX_HELD])}{more}", label="held in that:", style="dim")
 
 
 def held_in_next(seen: Assessment, record: ReleaseRecord) -> list[Release]:
@@ -228,4 +229,4 @@ def print_claims(claims: Sequence[Claim]) -> None:
     for claim in claims:
         words, style = _CLAIM[claim.missing]
         mark = {"true": marks["bad"], "false": marks["good"], "unknown": marks["neutral"]}
-        write(f"{paint(f'{mark[claim.missing]} {words}:', style)} {clean(claim.sentence)}")
+        write_sentence(claim.sentence, label=f"{mark[claim.missing]} {words}:", style=style)

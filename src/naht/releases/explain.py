@@ -59,10 +59,7 @@ def _missed_hotpatches(c: _Context) -> str:
 
 
 def _off_track(c: _Context) -> str:
-    text = (
-        f"A standard update took it off the hotpatch track; {c.next_baseline} is the way back "
-        "(or: uninstall that update, restart)."
-    )
+    text = f"It is off the hotpatch track; {c.next_baseline} is the way back."
     if not c.step.releases:
         return f"{text} Until then there is nothing to take."
     return f"{text} Until then it takes standard updates: now {c.last} {c.restart}."
