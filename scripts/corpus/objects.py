@@ -3,7 +3,7 @@ every kind of process that we know how to make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from scripts.corpus.needed import object_kind, tests_of, users_of
 from scripts.corpus.package_data import PackageData, Run, proves
 from scripts.corpus.program_check import check_program
 from scripts.corpus.results import Check, ObjectResult, Refusal
+from scripts.corpus.rooms import home_of, places, share_out
 from scripts.corpus.target import ObjectKind, Target
 
 _PLAIN_ARGUMENTS: tuple[tuple[str, ...], ...] = (("--version",), ("--help",), ())
@@ -39,36 +40,42 @@ class LivePart:
     compiled: Path
 
     def check_all(self) -> list[ObjectResult]:
-        results = []
-        with self.roots() as (old, new):
-            for number, thing in enumerate(self.change.objects):
-                result = _facts(self.change, thing)
-                results.append(result)
-                if thing.hotpatch and thing.shipped_as:
-                    if number >= MOST_ALIKE and self._kind(thing) != "library":
-                        result.unchecked = f"{MOST_ALIKE} other objects of the case were run"
-                        continue
-                    result.checks += self._check(thing, old, new)
+        results = [_facts(self.change, thing) for thing in self.change.objects]
+        rooms = share_out(self.change.objects)
+        for here, room in enumerate(rooms):
+            with self.roots(room) as (old, new):
+                for number, thing in enumerate(self.change.objects):
+                    if thing.hotpatch and thing.shipped_as and home_of(thing, rooms) == here:
+                        if number >= MOST_ALIKE and self._kind(thing) != "library":
+                            said = f"{MOST_ALIKE} other objects of the case were run"
+                            results[number].unchecked = said
+                            continue
+                        results[number].checks += self._check(thing, old, new)
         return results
 
     @contextmanager
-    def roots(self) -> Iterator[tuple[LiveRoot, LiveRoot]]:
-        """All objects of a case are old in the one and new in the other. Neither is started when
-        there is nothing to run."""
+    def roots(
+        self, objects: Sequence[ObjectChange] | None = None
+    ) -> Iterator[tuple[LiveRoot, LiveRoot]]:
+        """These objects of the case (of rivals for one path: the last one) are old in the one and
+        new in the other. Neither is started when there is nothing to run."""
+        objects = self.change.objects if objects is None else objects
         with ExitStack() as stack:
-            if not any(o.hotpatch for o in self.change.objects):
+            if not any(o.hotpatch for o in objects):
                 yield None, None  # type: ignore[misc]
                 return
             made = (
-                stack.enter_context(live_root(self.ingredients, self.scratch / n, self._files(n)))
+                stack.enter_context(
+                    live_root(self.ingredients, self.scratch / n, self._files(n, objects))
+                )
                 for n in ("old", "new")
             )
             yield next(made), next(made)
 
-    def _files(self, side: str) -> dict[str, Path]:
+    def _files(self, side: str, objects: Sequence[ObjectChange]) -> dict[str, Path]:
         return {
             path: self.change.path(o.running_file if side == "old" else o.new_file)
-            for o in self.change.objects
+            for o in objects
             for path in places(o)
         }
 
@@ -156,11 +163,6 @@ class LivePart:
                 check.name = f"preloaded into {run.name}"
                 yield check
                 return
-
-
-def places(thing: ObjectChange) -> list[str]:
-    """Where the file is installed."""
-    return [name.partition(":")[2] for name in thing.shipped_as]
 
 
 def _facts(change: ChangeResult, thing: ObjectChange) -> ObjectResult:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from naht.build.debian.change_job import ObjectChange
 from scripts.corpus.daemon_check import DaemonTroubleError, Served, serving
 from scripts.corpus.naht_cli import Naht
-from scripts.corpus.objects import LivePart, places
+from scripts.corpus.objects import LivePart
 from scripts.corpus.package_data import Daemon, ProofOfDaemon
 from scripts.corpus.processes import map_object
 from scripts.corpus.proofs.facts import Telling
 from scripts.corpus.proofs.load import Load, under_load
 from scripts.corpus.proofs.witness import Witness
 from scripts.corpus.results import Check
+from scripts.corpus.rooms import places
 
 _SETTLE = 0.5  # a connection that lasts so long is one that is kept
 _ENOUGH = 200  # requests between two steps
