@@ -19,8 +19,9 @@ from naht.build.debian.authors_patches import written_instead
 from naht.build.debian.cache import Cache
 from naht.build.debian.change import ChangeOptions, ChangeResult, SourceTrees, build_change
 from naht.build.debian.change_job import Told
+from naht.build.debian.patch_stack import PatchStack
 from naht.build.debian.quilt import TreePair, state_before
-from naht.errors import NahtError
+from naht.errors import NahtError, ToolError
 from naht.hotpatch.manifest import AuthorsPatch
 from scripts.corpus.authored import Authors
 from scripts.corpus.cases import Case
@@ -113,14 +114,36 @@ class Worker:
     def live_part(self, ready: Ready | None = None) -> LivePart:
         """The case, ready to be run: built on both sides, with its hotpatches."""
         ready = ready or self._ready()
+        change = self._change_alone(ready)
+        return self._live_part(Cache(Path(self.request.cache)), ready, change)
+
+    def _change_alone(self, ready: Ready) -> ChangeResult:
+        """What the patch alone changes; if the source does not build without it, then as it was
+        when the patch came."""
+        try:
+            return self._change_of(ready, self._pair(ready, without_later=False))
+        except ToolError as error:
+            if not self._has_later(ready):
+                raise
+            _say(f"{error.cause.splitlines()[0]} Taking what came later off, too.")
+            shutil.rmtree(self.scratch / "change", ignore_errors=True)
+            return self._change_of(ready, self._pair(ready, without_later=True))
+
+    def _has_later(self, ready: Ready) -> bool:
+        return PatchStack.of(ready.source.tree).applied[-1] != self.case.patch
+
+    def _pair(self, ready: Ready, *, without_later: bool) -> TreePair:
         with self.clock.stage("trees"):
             self.result.authored = self.authors.of(self.case)
-            pair = state_before(ready.source, [self.case.patch], self.scratch / "trees")
-            written = self._written_instead(pair)
+            into = self.scratch / "trees"
+            return state_before(
+                ready.source, [self.case.patch], into, without_later=without_later
+            )  # fmt: skip
+
+    def _change_of(self, ready: Ready, pair: TreePair) -> ChangeResult:
         self.result.how = pair.how
         with self.clock.stage("change"):
-            change = self._change(ready, pair, written)
-        return self._live_part(Cache(Path(self.request.cache)), ready, change)
+            return self._change(ready, pair, self._written_instead(pair))
 
     def _written_instead(self, pair: TreePair) -> tuple[Path, tuple[AuthorsPatch, ...]]:
         """The fixed side: the distribution's, or the author's."""

@@ -84,6 +84,15 @@ def test_patches_that_build_on_it_are_absent_from_both_sides(tmp_path: Path) -> 
     assert "last.patch" in pair.how
 
 
+def test_all_that_came_later_may_be_absent_from_both_sides(tmp_path: Path) -> None:
+    source = package(tmp_path, OTHER, FIRST, MIDDLE)
+    pair = state_before(source, ["CVE-1.patch"], tmp_path / "out", without_later=True)
+    assert (pair.patches, pair.left_out) == (("CVE-1.patch",), ("set/middle.patch",))
+    assert files_of(pair.old) == {**FILES, "b.c": text(l1="other")}
+    assert files_of(pair.new) == {**FILES, "b.c": text(l1="other"), "a.c": text(l5="first")}
+    assert "set/middle.patch" in pair.how
+
+
 # --- documentation that every patch writes on ----------------------------------------------------
 
 LOG = "Changes\n\n"

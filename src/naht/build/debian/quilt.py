@@ -37,11 +37,17 @@ class TreePair:
     eased: tuple[str, ...] = ()  # documentation that only the patches' own lines came out of
 
 
-def state_before(source: SourcePackage, patches: Sequence[str], into: Path) -> TreePair:
-    """Trees are made under `into` (old, perhaps new); each is a whole source package."""
+def state_before(
+    source: SourcePackage, patches: Sequence[str], into: Path, *, without_later: bool = False
+) -> TreePair:
+    """Trees are made under `into` (old, perhaps new); each is a whole source package.
+    `without_later`: both sides lack all that was applied after the first of the patches: code of
+    other files may build on it, which no line of a patch tells."""
     stack = PatchStack.of(source.tree)
     wanted = find_patches(source, stack, patches)
     old, new, left_out = into / "old", source.tree, set[str]()
+    if without_later:
+        left_out = set(stack.applied[stack.applied.index(wanted[0]) :]) - {*wanted}
     while True:
         took = copy_without(source.tree, {*wanted, *left_out}, old)
         left_out |= took.failed
@@ -222,7 +228,7 @@ def _same(one: Path, other: Path) -> bool:
 def _told(wanted: Sequence[str], left_out: Sequence[str], eased: Collection[str]) -> str:
     text = f"un-applied from the newer version's series: {', '.join(wanted)}"
     if left_out:
-        text += f"; absent from both sides, because they build on it: {', '.join(left_out)}"
+        text += f"; absent from both sides, because they came on top of it: {', '.join(left_out)}"
     if eased:
         text += f"; line by line, below what came later: {', '.join(sorted(eased))}"
     return text
