@@ -102,6 +102,16 @@ def test_trap_26100_of_a_client_is_not_a_server() -> None:
     assert (server.missing, server.reason) == ("false", "other-product")
 
 
+def test_trap_an_update_of_the_years_that_client_and_server_shared_is_not_called_foreign() -> None:
+    client = seen("26100.3107", product="windows-11-24h2", enrolled=True, day="2025-02-20")
+    monthly = claim("KB5051987", client, day="2025-02-20")
+    assert (monthly.missing, monthly.reason) == ("false", "parity")
+    out_of_band = claim("KB5059087", client)  # recorded for the server only
+    assert (out_of_band.missing, out_of_band.reason) == ("unknown", "perhaps-shared")
+    server = seen("26100.3981", enrolled=True)
+    assert claim("KB5061258", server).missing == "unknown"  # for the client only
+
+
 def test_trap_26100_alone_does_not_tell_the_product() -> None:
     with pytest.raises(UsageError, match="does not tell a client from a server"):
         product_of(WindowsFacts(build="26100.6899"))

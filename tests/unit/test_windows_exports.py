@@ -131,3 +131,34 @@ def test_a_list_without_packages_is_refused_not_taken_for_none() -> None:
 def test_what_is_no_text_or_too_large_is_refused(raw: bytes) -> None:
     with pytest.raises(HostileInputError):
         exports.decode(raw, "export.txt")
+
+
+HOSTILE = [
+    "Package Identity : x" + "\n" * 300_000,
+    "Package Identity : x\n" * 100_000,
+    "Package_for_x" + " " * 300_000,
+    "    UBR    REG_DWORD    x" + " " * 300_000 + "y",
+    '"UBR"=dword:1' + " " * 300_000 + "y",
+    "[HKEY_X\\Windows NT\\CurrentVersion" + " " * 300_000 + "y",
+    "KB" + "1" * 300_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_takes_no_longer_than_its_length(text: str) -> None:
+    """What takes quadratic time would not end here."""
+    registry = "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion]\n" + text
+    for read in (
+        lambda: exports.from_registry(registry, "cv.reg"),
+        lambda: exports.from_packages(text, RECORD),
+    ):
+        with pytest.raises(HostileInputError):
+            read()
+    assert exports.from_hotfixes(text) == ()
+
+
+@pytest.mark.parametrize("value", ["0xzz", "6905", "0x" + "f" * 9])
+def test_a_number_that_is_none_is_not_taken(value: str) -> None:
+    text = REG_QUERY.replace("0x1af9", value)
+    with pytest.raises(HostileInputError, match="CurrentBuild and UBR"):
+        exports.from_registry(text, "cv.reg")

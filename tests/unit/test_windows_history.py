@@ -115,6 +115,26 @@ def test_both_client_versions_share_the_revision_wherever_both_are_given() -> No
         assert len({build.partition(".")[2] for build in builds}) == 1
 
 
+def test_client_and_server_2025_shared_their_updates_through_2025_and_no_longer() -> None:
+    """What the cumulative updates of the server in the client's record rest on."""
+    client, server = (RECORDS[name].by_id for name in ("windows-11-24h2", "windows-server-2025"))
+    both = [id_ for id_ in client if id_ in server and id_[-1] in "BH"]
+    shared = [id_ for id_ in both if client[id_].kb == server[id_].kb]
+    assert shared == [id_ for id_ in both if id_ < "2026"]
+    assert len(shared) == 14
+
+
+def test_a_cumulative_update_of_the_server_stands_in_the_clients_record_with_low_confidence() -> (
+    None
+):
+    client = [r for r in RECORDS["windows-11-24h2"].releases if r.kb == "KB5051987"]
+    assert [(r.build, r.type, r.confidence) for r in client] == [
+        ("26100.3194", "standard-cumulative", "low")
+    ]
+    newer = [r for r in RECORDS["windows-11-25h2"].releases if r.kb == "KB5068861"]
+    assert [(r.build, r.build_inferred) for r in newer] == [("26200.7171", True)]
+
+
 def test_a_version_has_no_releases_from_before_its_time() -> None:
     assert RECORDS["windows-11-25h2"].releases[0].id == "2025.10 B"
 
@@ -191,7 +211,7 @@ def same_month_pairs() -> list[tuple[Release, Release]]:
 
 def test_trap_a_hotpatch_has_a_lower_build_than_the_cumulative_update_of_its_month() -> None:
     pairs = same_month_pairs()
-    assert len(pairs) == 32
+    assert len(pairs) == 42
     for hotpatch, standard in pairs:
         assert hotpatch.kb != standard.kb
         assert int(hotpatch.build.partition(".")[2]) < int(standard.build.partition(".")[2])

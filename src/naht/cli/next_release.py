@@ -21,7 +21,7 @@ from naht.cli.release_documents import NextDocument
 from naht.cli.terminal import Style, clean, paint, write
 from naht.domain.release import Position, Release
 from naht.errors import UsageError
-from naht.releases.explain import explain, named
+from naht.releases.explain import doubts, explain, named
 from naht.releases.facts import DeviceFacts, position_of
 from naht.releases.next_step import Action, NextStep, decide
 from naht.releases.record import ReleaseRecord
@@ -140,6 +140,9 @@ def print_step(step: NextStep, position: Position, sentence: str, landed: Releas
     write_sentence(sentence, label=f"{step.action}:", style=_STYLE[step.action])
     for number, release in enumerate(step.releases, 1):
         write(f"  {number}. {release_text(release)}")
+    for release in step.releases:
+        for doubt in doubts(release):
+            write_sentence(doubt, label="note:", style="warn")
 
 
 def standing(position: Position) -> str:

@@ -24,7 +24,7 @@ from naht.cli.release_documents import WindowsAssessDocument, WindowsStep
 from naht.cli.terminal import Style, clean, paint, symbols, write
 from naht.domain.release import Release
 from naht.errors import UsageError
-from naht.releases.explain import explain, named
+from naht.releases.explain import doubts, explain, named
 from naht.releases.next_step import NextStep
 from naht.releases.record import ReleaseRecord
 from naht.releases.store import read_bounded
@@ -201,7 +201,8 @@ def print_assessment(
         if step and (step is seen.next or step != seen.next):
             write_sentence(sentence_of(seen, step, record, today), label=label, style="bold")
     print_held(seen, record)
-    for doubt in seen.doubts:
+    of_next = [doubt for r in (seen.next.releases if seen.next else ()) for doubt in doubts(r)]
+    for doubt in (*seen.doubts, *of_next):
         write_sentence(doubt, label="note:", style="warn")
 
 

@@ -18,6 +18,23 @@ def named(release: Release) -> str:
     return f"{release.id} ({release.kb})" if release.kb else release.id
 
 
+def doubts(release: Release) -> list[str]:
+    """What the reader should know of the record of a release, before relying on it."""
+    found = []
+    if release.confidence in {"low", "medium"}:
+        found.append(
+            f"The record is only {release.confidence} in confidence about {named(release)}."
+        )
+    if release.build_inferred:
+        found.append(
+            f"The source gives the build of {named(release)} for a sister version only; both have "
+            "the same revision in every other row."
+        )
+    if "not confirmed" in release.notes:
+        found.append(f"{named(release)}: {release.notes}.")
+    return found
+
+
 class _Context:
     def __init__(
         self, step: NextStep, position: Position, product: Product, today: datetime.date

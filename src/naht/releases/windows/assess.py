@@ -15,7 +15,7 @@ import msgspec
 from naht.domain.release import HOTPATCH_TYPES, Position, Release, Track
 from naht.errors import UsageError
 from naht.releases.compare import build_number
-from naht.releases.explain import named
+from naht.releases.explain import doubts, named
 from naht.releases.next_step import NextStep, decide
 from naht.releases.record import ReleaseRecord, is_baseline, tracks_of
 from naht.releases.windows.device import WindowsFacts, product_of
@@ -199,15 +199,7 @@ def _why(train: Train, release: Release, record: ReleaseRecord, facts: WindowsFa
 
 
 def _doubts(facts: WindowsFacts, record: ReleaseRecord, release: Release) -> Iterator[str]:
-    if release.confidence in {"low", "medium"}:
-        yield f"The record is only {release.confidence} in confidence about {named(release)}."
-    if release.build_inferred:
-        yield (
-            f"The source gives the build of {named(release)} for a sister version only; both have "
-            "the same revision in every other row."
-        )
-    if "not confirmed" in release.notes:
-        yield f"{named(release)}: {release.notes}."
+    yield from doubts(release)
     if facts.kbs_complete and release.kb not in facts.installed_kbs:
         yield f"{named(release)} is not among the installed updates, but the build is its."
     if facts.enrolled is False and release.type in HOTPATCH_TYPES:

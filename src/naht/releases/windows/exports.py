@@ -14,19 +14,22 @@ from naht.releases.record import ReleaseRecord
 
 MAX_BYTES = 16 << 20
 
+# Hostile text must not make these slow: none can take one character in two ways, and none crosses
+# lines but _PACKAGE, which stops at the next package.
 _KB = re.compile(r"\bKB\d{6,9}\b", re.IGNORECASE)
-_REG_FILE = re.compile(r'^"([A-Za-z]+)"=(?:"([^"\n]*)"|dword:([0-9a-fA-F]{1,8}))\s*$', re.M)
-_REG_QUERY = re.compile(r"^ {2,}([A-Za-z]+) {2,}REG_(SZ|DWORD) {2,}(\S[^\r\n]*?)\s*$", re.M)
-_CURRENT_VERSION = re.compile(r"\\Windows NT\\CurrentVersion\]?\s*$", re.I | re.M)
+_REG_FILE = re.compile(r'^"([A-Za-z]+)"=(?:"([^"\n]*)"|dword:([0-9a-fA-F]{1,8}))[ \t]*$', re.M)
+_REG_QUERY = re.compile(r"^ {2,20}([A-Za-z]+) {2,20}REG_(SZ|DWORD) {2,20}(.*)$", re.M)
+_CURRENT_VERSION = re.compile(r"\\Windows NT\\CurrentVersion\]?[ \t]*$", re.I | re.M)
 _KEY = re.compile(r"^\[?HKEY_", re.M)
+_HEX = re.compile(r"0x[0-9a-fA-F]{1,8}")
 _FIELDS = {
     "InstallationType": "installation_type", "EditionID": "edition_id",
     "DisplayVersion": "display_version", "ProductName": "product_name",
 }  # fmt: skip
 _PACKAGE = re.compile(
-    r"^Package Identity : (\S+)\s*$(?:\n(?!Package Identity).*)*?\nState : (\w+)", re.M
+    r"^Package Identity : (\S+)[ \t]*$(?:\n(?!Package Identity|State : ).*)*\nState : (\w+)", re.M
 )
-_PACKAGE_ROW = re.compile(r"^(Package_for_\S+)\s*\|\s*(\w+)\s*\|", re.M)
+_PACKAGE_ROW = re.compile(r"^(Package_for_[^\s|]+)[ \t]*\|[ \t]*(\w+)[ \t]*\|", re.M)
 _ROLLUP = re.compile(r"^Package_for_RollupFix~.*~(\d{5}\.\d{1,6})\.")
 
 
@@ -107,5 +110,8 @@ def _values(section: str) -> dict[str, str]:
         for name, text, number in _REG_FILE.findall(section)
     }
     for name, kind, value in _REG_QUERY.findall(section):
-        values[name] = str(int(value, 16)) if kind == "DWORD" else value
+        if kind == "SZ":
+            values[name] = value.strip()
+        elif _HEX.fullmatch(value.strip()):
+            values[name] = str(int(value, 16))
     return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
@@ -57,6 +57,11 @@ BUILT_IN = ("windows_release_history.json", "windows_lcu_history.json")
 _SERVED_SINCE = {"windows-11-25h2": datetime.date(2025, 10, 14)}
 _SISTERS = {26100: 26200, 26200: 26100}
 
+# Through 2025 the 26100 client and Server 2025 had the same monthly updates under the same KBs (so
+# their rows say, and each that both have agrees); from January 2026 on they have KBs of their own.
+SHARED_UNTIL = datetime.date(2025, 12, 31)
+SHARING = frozenset({"windows-11-24h2", "windows-11-25h2", "windows-server-2025"})
+
 _RESTART_ONLY = re.compile(r"restart only (if [^;]+)")
 _CVES = re.compile(r"CVE-(\d{4})-(\d{4,7})((?:/-\d{4,7})*)")
 
@@ -73,7 +78,23 @@ def windows_records(extra: Iterable[Row] = ()) -> dict[str, ReleaseRecord]:
     unknown = {name for row in rows for name in products_of(row)} - {p.name for p in PRODUCTS}
     if unknown:
         raise _wrong(f"There is no Windows product {min(unknown)!r}.")
+    rows = (*rows, *_shared_with_clients(rows))
     return {p.name: _record(p, [r for r in rows if p.name in products_of(r)]) for p in PRODUCTS}
+
+
+def _shared_with_clients(rows: Iterable[Row]) -> Iterator[Row]:
+    """Monthly cumulative updates that are recorded for the server only. Of those out of band it is
+    not known whether clients had them, too."""
+    for row in rows:
+        if (
+            products_of(row) == ("windows-server-2025",)
+            and _type(row) == "standard-cumulative"
+            and row.first_day <= SHARED_UNTIL
+        ):
+            note = "Recorded for Windows Server 2025, with which clients shared it."
+            yield msgspec.structs.replace(
+                row, product="Windows 11 24H2/25H2", confidence="low", note=note
+            )
 
 
 def _record(product: Product, rows: Sequence[Row]) -> ReleaseRecord:

@@ -14,15 +14,17 @@ from typing import Literal
 
 import msgspec
 
-from naht.domain.release import Release
+from naht.domain.release import Product, Release
 from naht.releases.explain import named
 from naht.releases.record import ReleaseRecord, is_baseline, tracks_of
 from naht.releases.windows.assess import Assessment
+from naht.releases.windows.history import SHARED_UNTIL, SHARING
 
 Verdict = Literal["true", "false", "unknown"]
 ClaimReason = Literal[
-    "not-recorded", "other-product", "installed", "position-unknown", "contained", "parity",
-    "missing", "missing-on-other-track", "no-hotpatch-yet", "not-yet-released", "withdrawn",
+    "not-recorded", "other-product", "perhaps-shared", "installed", "position-unknown",
+    "contained", "parity", "missing", "missing-on-other-track", "no-hotpatch-yet",
+    "not-yet-released", "withdrawn",
 ]  # fmt: skip
 
 
@@ -65,16 +67,27 @@ def _by_kb(record: ReleaseRecord, kb: str) -> Release | None:
 
 
 def _of_no_release(kb: str, seen: Assessment, records: Mapping[str, ReleaseRecord]) -> Claim:
-    others = [r.product.title for r in records.values() if _by_kb(r, kb)]
-    if not others:
+    found = [(r.product, release) for r in records.values() if (release := _by_kb(r, kb))]
+    if not found:
         return Claim(
             kb=kb, missing="unknown", reason="not-recorded",
             sentence=f"{kb} is not recorded; `naht windows import` adds updates.",
+        )  # fmt: skip
+    others = [product.title for product, _ in found]
+    if any(_perhaps_shared(product, release, seen) for product, release in found):
+        return Claim(
+            kb=kb, missing="unknown", reason="perhaps-shared",
+            sentence=f"{kb} is recorded for {' and '.join(others)} only; until {SHARED_UNTIL} such "
+            "updates could be for this device, too.",
         )  # fmt: skip
     return Claim(
         kb=kb, missing="false", reason="other-product",
         sentence=f"{kb} is for {' and '.join(others)}, not for this device.",
     )  # fmt: skip
+
+
+def _perhaps_shared(product: Product, release: Release, seen: Assessment) -> bool:
+    return {product.name, seen.product} <= SHARING and release.date <= SHARED_UNTIL
 
 
 def _placed(release: Release, seen: Assessment, here: Release, record: ReleaseRecord) -> Claim:
