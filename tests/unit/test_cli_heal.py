@@ -291,7 +291,8 @@ def test_the_hook_is_written_and_removed(
     assert main([*words, "--unsigned-dev"]) == 0
     assert main([*words, "--unsigned-dev"]) == 0  # again: the same
     command = (
-        f"{hook.parent}/naht heal --hotpatches {library} --attempts 12 --beyond --unsigned-dev"
+        f"{hook.parent}/naht heal --hotpatches {library} --attempts 12 --longest-loan 10 "
+        "--beyond --unsigned-dev"
     )
     assert f"timeout --kill-after=30 300 {command} </dev/null" in hook.read_text()
     assert main(["heal", "--remove-apt-hook"]) == 0
@@ -327,6 +328,20 @@ def test_apt_reads_the_hook_and_the_shell_runs_it(hook: Path, library: Path) -> 
     (hook.parent / "naht").unlink()
     done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_hook_leaves_alone_what_apt_wrote_to_a_file_before(
+    hook: Path, library: Path, tmp_path: Path
+) -> None:
+    assert main(["heal", "--install-apt-hook", "--unsigned-dev", "--hotpatches", str(library)]) == 0
+    script = script_of(hook)
+    log = tmp_path / "upgrade.log"
+    with log.open("w") as stream:
+        stream.write("what apt did\n")
+        stream.flush()
+        subprocess.run(["sh", "-c", script], check=True, stdout=stream, stderr=stream)
+    assert log.read_text().startswith("what apt did\n")
+    assert "healed" in log.read_text()
 
 
 @pytest.mark.parametrize("hung", ["naht", "logger"])

@@ -29,7 +29,7 @@ def change(arguments: argparse.Namespace) -> int:
     if arguments.packages or arguments.dry_run or arguments.json:
         raise UsageError(
             "The apt hook takes no packages, no --dry-run and no --json.",
-            "Give it --hotpatches, --beyond, --attempts and --unsigned-dev only.",
+            "Give it --hotpatches, --beyond, --attempts, --longest-loan and --unsigned-dev only.",
         )
     _check_ours()
     if arguments.remove_apt_hook:
@@ -46,13 +46,14 @@ def change(arguments: argparse.Namespace) -> int:
 
 def hook_text(command: list[str]) -> str:
     """apt runs it with `sh -c`. A program that is gone (naht was removed) is nothing to complain
-    about; what is said also goes to the journal, where there is one, and never waits for it."""
+    about; what is said also goes to the journal, where there is one, and never waits for it. Where
+    apt's output goes to a file, tee must not begin that file anew."""
     program = shlex.quote(command[0])
     bounded = ["timeout", f"--kill-after={GRACE}", str(TIME_LIMIT), *command]
     log = f"timeout --kill-after={GRACE} {TIME_LIMIT + GRACE} logger -t {LOG_TAG}"
     script = (
         f"test -x {program} || exit 0; {shlex.join(bounded)} </dev/null 2>&1 | "
-        f"tee /dev/stderr | {log} 2>/dev/null; exit 0"
+        f"tee -a /dev/stderr | {log} 2>/dev/null; exit 0"
     )
     if '"' in script or "\\" in script or "\n" in script:
         raise UsageError("A path holds a character that apt cannot quote.", "Rename it.")
@@ -63,6 +64,7 @@ def _command(arguments: argparse.Namespace) -> list[str]:
     library = (arguments.hotpatches or DEFAULT).absolute()
     command = [_own_program(), "heal", "--hotpatches", str(library)]
     command += ["--attempts", str(arguments.attempts)]
+    command += ["--longest-loan", str(arguments.longest_loan)]
     command += ["--beyond"] if arguments.beyond else []
     return [*command, "--unsigned-dev"]
 

@@ -19,8 +19,8 @@ from naht.cli.library_argument import (
 from naht.cli.operation import (
     Progress,
     add_json_argument,
+    add_patience_arguments,
     make_engine,
-    parse_count,
     retry_policy,
     stop_on_signal,
     summarise,
@@ -33,7 +33,6 @@ from naht.domain.host import Finding
 from naht.domain.process import ProcessOutcome
 from naht.errors import UsageError
 from naht.hotpatch.library import Library
-from naht.live.engine import RetryPolicy
 from naht.live.host.healing import Healer
 from naht.live.host.survey import Surveyor
 
@@ -88,10 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--unsigned-dev", action="store_true",
         help="development only: run code that nobody vouches for",
     )  # fmt: skip
-    parser.add_argument(
-        "--attempts", type=parse_count, default=RetryPolicy().attempts, metavar="N",
-        help="how often to look for a quiet moment before saying busy (default %(default)s)",
-    )  # fmt: skip
+    add_patience_arguments(parser)
     hook = parser.add_mutually_exclusive_group()
     hook.add_argument(
         "--install-apt-hook", action="store_true",

@@ -43,6 +43,12 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="every live process that matches, found by build-id"
     )
     parser.add_argument("--dry-run", action="store_true", help="plan and check, but write nothing")
+    add_patience_arguments(parser)
+    add_json_argument(parser)
+
+
+def add_patience_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `retry_policy` reads."""
     parser.add_argument("--attempts", type=parse_count, default=RetryPolicy().attempts, metavar="N",
         help="how often to look for a quiet moment before saying busy (default %(default)s)",
     )  # fmt: skip
@@ -50,7 +56,6 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long a thread may be borrowed that the host hardly lets run (default "
         "%(default)s); any other is given back within a second",
     )  # fmt: skip
-    add_json_argument(parser)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
