@@ -214,8 +214,16 @@ def test_this_host_as_dpkg_sees_it() -> None:
         ("0::/\n", "container mnt:[1]", ""),
         ("", "container mnt:[1]", ""),
         ("0::/a:b.service/", "container a:b.service", "a:b.service"),
+        ("0::/system.slice/system-getty.slice/getty@tty1.service", "container getty@tty1.service",
+         "getty@tty1.service"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service",
+         "container nginx.service", ""),
+        ("0::/system.slice/docker-3f2a.scope/system.slice/nginx.service",
+         "container nginx.service", ""),
+        ("0::/lxc.payload.web/system.slice/nginx.service", "container nginx.service", ""),
     ],
-)
+)  # fmt: skip
 def test_labels(groups: str, label: str, unit: str) -> None:
+    """Only the host's own services can be restarted by their names."""
     assert container_label(groups, "mnt:[1]") == label
     assert unit_of(groups) == unit

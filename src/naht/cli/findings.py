@@ -109,7 +109,8 @@ def print_reasons(findings: Sequence[Finding]) -> None:
 
 def print_old_files(old_files: Sequence[OldFile]) -> None:
     for old in old_files[:MAX_LINES]:
-        owner = f" (of {old.package.name} {old.package.version})" if old.package else ""
+        owned = old.package
+        owner = clean(f" (of {owned.name} {owned.version})") if owned else ""
         what = "its script" if old.kind == "script" else "data that it has mapped,"
         write(
             f"  {old.key.pid} {clean_command(old.command)}: {what} {clean(old.path)}{owner} "

@@ -123,9 +123,15 @@ def container_label(groups: str, namespace: str) -> str:
 
 
 def unit_of(groups: str) -> str:
-    """The systemd service that the process belongs to; "" where there is none."""
-    names = (_last_part(line) for line in groups.splitlines())
-    return next((name for name in names if name.endswith(".service")), "")[:MAX_LABEL]
+    """The service of the host's own systemd that the process belongs to; "" where there is none.
+
+    Managers of users, and those in containers, have services of the same names, which the host's
+    `systemctl restart` does not mean: theirs lie below a service or scope, not in slices alone."""
+    for line in groups.splitlines():
+        *above, name = [part for part in line.split(":", 2)[-1].split("/") if part] or [""]
+        if name.endswith(".service") and all(part.endswith(".slice") for part in above):
+            return "" if name.startswith("user@") else name
+    return ""
 
 
 def _last_part(group: str) -> str:
