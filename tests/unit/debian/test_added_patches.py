@@ -8,7 +8,7 @@ import pytest
 
 from naht.build.debian.added_patches import added_patches
 from naht.build.debian.changelog import entries, split_at
-from naht.build.debian.patch_notes import patches_for
+from naht.build.debian.patch_notes import notes_of, patches_for
 from naht.build.debian.patch_stack import PatchStack
 from naht.errors import BuildRefusedError
 
@@ -146,3 +146,8 @@ def test_patches_of_a_cve(tmp_path: Path) -> None:
     assert found == ("a.patch", "CVE-2024-1111.patch", "CVE-2024-2222.patch", "named.patch")
     assert patches_for(made, entries(text), ["CVE-2024-9999"]) == ()
     assert patches_for(made, [], ["CVE-1999-0001"]) == ()
+
+
+def test_a_line_of_prose_does_not_end_a_header(tmp_path: Path) -> None:
+    made = stack(tmp_path, {"a.patch": "The two trees\ndiff a lot.\nBug: CVE-2024-1111"})
+    assert notes_of(made, "a.patch").cves == {"CVE-2024-1111"}

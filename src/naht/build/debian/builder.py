@@ -112,12 +112,14 @@ def _older(
     stack = PatchStack.of(target.tree)
     patches = list(request.patches)
     if request.cves:
-        found = patches_for(stack, read_changelog(target.tree), request.cves)
-        if not found:
+        changelog = read_changelog(target.tree)
+        found = patches_for(stack, changelog, request.cves)
+        if open_cves := [cve for cve in request.cves if not patches_for(stack, changelog, [cve])]:
             raise UsageError(
                 f"No patch of {target.name} {target.version} says that it fixes "
-                f"{', '.join(request.cves)}.",
-                "Name the patches with --patch; debian/patches/series lists them.",
+                f"{', '.join(open_cves)}.",
+                "Name the patches with --patch, and what they close with --advisory; "
+                "debian/patches/series lists them.",
             )
         patches += [name for name in found if name not in patches]
     return older_state(target, request.from_version, archive, work / "states", patches)
@@ -188,9 +190,10 @@ def _told(
 def _advisories(
     request: DebianRequest, older: OlderState, target: SourcePackage
 ) -> tuple[str, ...]:
-    """What the patches say that they fix, or the changelog where there are no patches."""
+    """What the patches are about, or the changelog where there are no patches. What a header speaks
+    of besides need not be fixed by it."""
     stack = PatchStack.of(target.tree)
-    named = {cve for name in older.patches for cve in notes_of(stack, name).mentioned}
+    named = {cve for name in older.patches for cve in notes_of(stack, name).cves}
     if not older.patches:
         newer = _entries_since(request.from_version, target)
         named = {cve for entry in newer for cve in cves_in(entry.text)}

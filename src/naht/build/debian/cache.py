@@ -1,7 +1,9 @@
 """The build cache: directories keyed by the content that determines them. An entry is complete or
 it is made anew; two builds never make the same one at once.
 
-Refuses to trust an entry that was not sealed. It removes nothing by itself.
+Refuses to trust an entry that was not sealed, and to let other accounts into one: what lies there
+belongs to the account number of the clean roots, which a person may have on this host, and clean
+roots hold set-user-id programs that nobody updates. It removes nothing by itself.
 """
 
 from __future__ import annotations
@@ -37,7 +39,16 @@ class Entry:
 
     def seal(self) -> None:
         """Call when all of the content is there: from now on it is used."""
+        self.close()
         (self.path / _SEAL).touch()
+
+    def open(self) -> None:
+        """While tools are at work that give up root's rights themselves."""
+        self.path.chmod(0o755)
+
+    def close(self) -> None:
+        if self.path.stat().st_uid == os.geteuid():
+            self.path.chmod(0o700)
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,8 @@ class Cache:
             entry = Entry(directory / key)
             if not (entry.complete or entry.failure) and entry.path.exists():
                 shutil.rmtree(entry.path)
-            entry.path.mkdir(exist_ok=True)
+            entry.path.mkdir(mode=0o700, exist_ok=True)
+            entry.close()
             yield entry
         finally:
             os.close(lock)

@@ -68,6 +68,7 @@ def base_root(cache: Cache, suite: str, sources: str, progress: Progress) -> Cle
 
 
 def _debootstrap(entry: Entry, suite: str, sources: str) -> None:
+    entry.open()
     listed = entry.path / "archive.sources"
     listed.write_text(sources)
     log = entry.path / "log"

@@ -19,7 +19,7 @@ _CVE = re.compile(r"CVE-\d{4}-\d{4,}", re.IGNORECASE)
 # In a header, "#1234" alone counts in somebody else's tracker.
 _DEBIAN_BUG = re.compile(r"(?:bugs\.debian\.org/(?:cgi-bin/bugreport\.cgi\?bug=)?)(\d{4,8})\b")
 _CLOSED_BUG = re.compile(r"#(\d{4,8})\b")
-_DIFF = re.compile(r"^(?:--- |\+\+\+ |diff |Index: )", re.MULTILINE)
+_DIFF = re.compile(r"^(?:--- |\+\+\+ |diff -|Index: )", re.MULTILINE)
 _LONGEST_HEADER = 1 << 16
 _SHORTEST_SUBJECT = 12  # characters; shorter ones are found in texts that mean something else
 
