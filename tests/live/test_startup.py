@@ -66,23 +66,32 @@ def held_in_loader(
         target.end()
 
 
+_ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+_ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+
+
 @contextmanager
-def held_at_its_first_instruction(trees: Trees) -> Iterator[tuple[Target, Release]]:
-    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
-    ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+def traced_at_its_first_instruction(trees: Trees) -> Iterator[Target]:
+    """By this thread."""
     process = subprocess.Popen(
         [str(trees.running / "target"), "2", "100"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: ptrace(_PTRACE_TRACEME, 0, None, None),  # noqa: PLW1509
+        preexec_fn=lambda: _ptrace(_PTRACE_TRACEME, 0, None, None),  # noqa: PLW1509
     )  # fmt: skip
     target = Target(process)
     try:
         os.waitpid(process.pid, os.WUNTRACED)
-        assert not ptrace(_PTRACE_DETACH, process.pid, None, signal.SIGSTOP.value)
-        wait_until(lambda: read_stat(process.pid).state == "T")
-        yield target, lambda: process.send_signal(signal.SIGCONT)
+        yield target
     finally:
         target.end()
+
+
+@contextmanager
+def held_at_its_first_instruction(trees: Trees) -> Iterator[tuple[Target, Release]]:
+    with traced_at_its_first_instruction(trees) as target:
+        assert not _ptrace(_PTRACE_DETACH, target.pid, None, signal.SIGSTOP.value)
+        wait_until(lambda: read_stat(target.pid).state == "T")
+        yield target, lambda: os.kill(target.pid, signal.SIGCONT)
 
 
 def assert_early_then_fit(
@@ -106,6 +115,12 @@ def assert_early_then_fit(
 def test_before_the_loader_s_first_instruction(trees: Trees, hotpatch: VerifiedHotpatch) -> None:
     with held_at_its_first_instruction(trees) as (target, release):
         assert_early_then_fit(target, release, trees, hotpatch)
+
+
+def test_what_keeps_it_from_starting_is_named(trees: Trees, hotpatch: VerifiedHotpatch) -> None:
+    with traced_at_its_first_instruction(trees) as target:
+        outcome = apply(hotpatch, target, retry=FEW_LOOKS)
+        assert (outcome.outcome, outcome.reason) == ("refused", "traced")
 
 
 def test_before_any_library_is_there(

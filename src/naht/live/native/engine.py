@@ -147,7 +147,7 @@ def _run(
     session = None
     try:
         with lock_process(key), TargetMemory.of(key) as memory:
-            maps = wait_for_program(memory, retry)
+            maps = _maps_of_program(memory, retry, consistency)
             _check_target(memory, maps, consistency)
             remote = Remote(key, memory, maps, retry.longest_loan_ns)
             session = Session(memory, remote, retry)
@@ -155,6 +155,17 @@ def _run(
     except NahtError as error:
         outcome = _trouble(blank, error)
         return _with_costs(outcome, session) if session else outcome
+
+
+def _maps_of_program(
+    memory: TargetMemory, retry: RetryPolicy, consistency: Consistency
+) -> Sequence[Mapping]:
+    try:
+        return wait_for_program(memory, retry)
+    except BusyError:
+        # What keeps it from starting (a debugger, a frozen group) is the better answer.
+        _check_target(memory, procfs.read_maps(memory.pid), consistency)
+        raise
 
 
 def _check_target(memory: TargetMemory, maps: Sequence[Mapping], consistency: Consistency) -> None:
