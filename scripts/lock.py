@@ -1,6 +1,6 @@
-"""Writes requirements/{run,build,dev}.txt: every dependency, pinned with the hashes that the public
-package index states. It reads pyproject.toml alone and ignores this machine's pip configuration,
-so that no local index, folder or host name gets into the files.
+"""Writes requirements/{run,repository,build,dev}.txt: every dependency, pinned with the hashes that
+the public package index states. It reads pyproject.toml alone and ignores this machine's pip
+configuration, so that no local index, folder or host name gets into the files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def main() -> int:
     build = run + extras["build"]
     every = run + [requirement for extra in extras.values() for requirement in extra]
     dev = every + project["dependency-groups"]["dev"] + project["build-system"]["requires"]
-    for name, requirements in (("run", run), ("build", build), ("dev", dev)):
+    repository = run + extras["repository"]
+    for name, requirements in (
+        ("run", run), ("repository", repository), ("build", build), ("dev", dev),
+    ):  # fmt: skip
         write_lock(name, requirements)
     return 0
 

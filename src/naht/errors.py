@@ -5,7 +5,8 @@
     ├── HostileInputError     a file, record or target memory is malformed      exit 3
     ├── RefusedError          cannot be proved safe; nothing was touched        exit 4
     │   ├── BuildRefusedError     … by the builder
-    │   └── TargetRefusedError    … by the engine, for one process
+    │   ├── TargetRefusedError    … by the engine, for one process
+    │   └── UntrustedError        … because nobody who may vouches for it
     ├── BusyError             safe later: a thread is in the way now            exit 5
     ├── TargetGoneError       the process exited or exec'ed meanwhile           exit 6
     ├── ToolError             a compiler, a build command or the kernel failed  exit 7
@@ -52,6 +53,10 @@ class BuildRefusedError(RefusedError):
 
 
 class TargetRefusedError(RefusedError):
+    pass
+
+
+class UntrustedError(RefusedError):
     pass
 
 

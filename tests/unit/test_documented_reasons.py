@@ -11,10 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "patch_author_guide.md"
 MATRIX = ROOT / "docs" / "support_matrix.md"
+REPOSITORY = ROOT / "docs" / "repository.md"
 
 # What makes a refusal, and gives its code as the first argument.
 MAKERS = {
     "BuildRefusedError", "TargetRefusedError", "Refusal", "RefusalText", "add", "_refuse", "refuse",
+    "UntrustedError", "refused",
 }  # fmt: skip
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -47,7 +49,9 @@ def codes_of_tables(document: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("folder", "document"), [("build", GUIDE), ("live", MATRIX)])
+@pytest.mark.parametrize(
+    ("folder", "document"), [("build", GUIDE), ("live", MATRIX), ("releases", REPOSITORY)]
+)
 def test_codes_and_documents_agree(folder: str, document: Path) -> None:
     in_code, in_document = codes_in(folder), codes_of_tables(document)
     assert in_code - in_document == set(), f"{document.name} does not explain these"

@@ -24,18 +24,28 @@ DESCRIPTION = """\
 Puts a hotpatch into live processes: they keep their PID, their connections and their memory.
 
 The processes are found by the build-id of the mapped object; path, container and "(deleted)" do not
-matter. What cannot be changed safely is refused before anything is touched, with the reason."""
+matter. What cannot be changed safely is refused before anything is touched, with the reason.
+
+NAME is the id of a hotpatch in the host's repository (/etc/naht/repository.toml): signed, fresh and
+not withdrawn. PRODUCT/ID names one of another product. A bare file takes --unsigned-dev, for
+development, and a host's policy (/etc/naht/policy.toml) can forbid that."""
 
 EXAMPLES = """\
-  naht apply fix.naht --all --dry-run --unsigned-dev   what would happen, everywhere
-  naht apply fix.naht --all --unsigned-dev             every process that runs the hotpatch's target
-  naht apply fix.naht --pid $(pidof nginx) --unsigned-dev
-  naht apply fix.naht --pid 4711 --unsigned-dev --json | jq .summary"""
+  naht apply EXPAT-7 --all --dry-run       what would happen, everywhere
+  naht apply EXPAT-7 --all                 every process that runs the hotpatch's target
+  naht apply EXPAT-7 --pid $(pidof nginx)
+  naht apply EXPAT-7 --pid 4711 --json | jq .summary
+  naht apply fix.naht --all --unsigned-dev     a file that nobody vouches for"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="the hotpatch")
-    parser.add_argument(
+    parser.add_argument("name", metavar="NAME", help="the hotpatch: its id, or a file")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--repository", type=Path, metavar="FILE",
+        help="settings of another repository than the host's",
+    )  # fmt: skip
+    source.add_argument(
         "--unsigned-dev", action="store_true",
         help="development only: run code that nobody vouches for",
     )  # fmt: skip
@@ -43,7 +53,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    hotpatch = load_hotpatch(arguments.file, unsigned_dev=arguments.unsigned_dev)
+    hotpatch = load_hotpatch(
+        arguments.name, unsigned_dev=arguments.unsigned_dev, repository=arguments.repository
+    )
     engine = make_engine()
     result = run_operation(
         arguments,

@@ -6,6 +6,7 @@ takes a new number in `schema`.
 
 from __future__ import annotations
 
+import datetime
 from typing import Literal
 
 import msgspec
@@ -179,6 +180,61 @@ class BuildDebianDocument(Document, frozen=True, kw_only=True):
     schema: Literal["naht.build-debian/1"] = "naht.build-debian/1"
 
 
+class KeyReference(Document, frozen=True, kw_only=True):
+    name: str
+    keyid: str
+    scheme: str
+
+
+class RepositoryKeyDocument(Document, frozen=True, kw_only=True):
+    keys: tuple[KeyReference, ...]
+    exit_code: int = 0
+    schema: Literal["naht.repo-key/1"] = "naht.repo-key/1"
+
+
+class WaitingRole(Document, frozen=True, kw_only=True):
+    role: str
+    signatures: int  # that it lacks
+
+
+class RepositoryChangeDocument(Document, frozen=True, kw_only=True):
+    """What `repo init`, `add`, `promote`, `withdraw`, `sign` and `rekey` came to. published: role →
+    version; empty where the change was staged and waits for signatures."""
+
+    published: dict[str, int]
+    waiting: tuple[WaitingRole, ...]
+    online_keys: bool  # whether those of snapshot and timestamp were at hand
+    exit_code: int = 0
+    schema: Literal["naht.repo-change/1"] = "naht.repo-change/1"
+
+
+class RepositoryRole(Document, frozen=True, kw_only=True):
+    role: str
+    version: int
+    expires: datetime.datetime  # of a product: the first of its bins
+    state: Literal["fresh", "soon", "expired"]
+    keys: int
+    threshold: int
+    bins: int
+    targets: int
+
+
+class RepositoryStatusDocument(Document, frozen=True, kw_only=True):
+    roles: tuple[RepositoryRole, ...]
+    staged: tuple[str, ...]  # roles of a change that waits for signatures
+    exit_code: int
+    schema: Literal["naht.repo-status/1"] = "naht.repo-status/1"
+
+
+class RepositoryVerifyDocument(Document, frozen=True, kw_only=True):
+    roles: int
+    targets: int
+    bytes: int
+    problems: tuple[str, ...]
+    exit_code: int
+    schema: Literal["naht.repo-verify/1"] = "naht.repo-verify/1"
+
+
 class ErrorDetail(Document, frozen=True, kw_only=True):
     kind: str
     reason: str
@@ -202,6 +258,10 @@ DOCUMENTS: dict[str, type[Document]] = {
     "inspect": InspectDocument,
     "build": BuildDocument,
     "build-debian": BuildDebianDocument,
+    "repo-key": RepositoryKeyDocument,
+    "repo-change": RepositoryChangeDocument,
+    "repo-status": RepositoryStatusDocument,
+    "repo-verify": RepositoryVerifyDocument,
     "error": ErrorDocument,
 }
 

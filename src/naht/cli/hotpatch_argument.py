@@ -1,4 +1,6 @@
-"""Loads the hotpatch named on the command line, and says loudly when nobody vouches for it."""
+"""Loads the hotpatch named on the command line: by its id out of the host's repository, or, loudly,
+out of a file that nobody vouches for. Refuses the latter where the host's policy forbids it.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,43 @@ from naht.cli.documents import HotpatchReference
 from naht.cli.terminal import clean, warn
 from naht.errors import UsageError
 from naht.hotpatch.container import read_hotpatch
+from naht.hotpatch.library import SUFFIX
 from naht.hotpatch.verified import VerifiedHotpatch, accept_unsigned
+from naht.releases.client.settings import RepositorySettings, forbid_unsigned, read_settings
 
 
-def load_hotpatch(path: Path, *, unsigned_dev: bool) -> VerifiedHotpatch:
-    file = read_hotpatch(path)
-    if not unsigned_dev:
+def load_hotpatch(
+    name: str, *, unsigned_dev: bool, repository: Path | None = None
+) -> VerifiedHotpatch:
+    """`repository`: other settings than the host's own."""
+    if unsigned_dev:
+        return load_unsigned(Path(name))
+    if name.endswith(SUFFIX) or Path(name).exists():
         raise UsageError(
-            f"{path} does not come from a signed repository: nobody vouches for it.",
-            "For development, add --unsigned-dev. On hosts that matter, wait for a signed release.",
+            f"{name} does not come from a signed repository: nobody vouches for it.",
+            "Name a hotpatch of the host's repository by its id. For development, add "
+            "--unsigned-dev.",
         )
+    return load_signed(name, read_settings(repository))
+
+
+def load_unsigned(path: Path) -> VerifiedHotpatch:
+    forbid_unsigned()
+    file = read_hotpatch(path)
     warn(f"--unsigned-dev: nobody vouches for {clean(str(path))}; its code will run as it is.")
     return accept_unsigned(file)
+
+
+def load_signed(name: str, settings: RepositorySettings) -> VerifiedHotpatch:
+    try:  # only when a repository is asked: python-tuf takes its time
+        from naht.releases.client.repository import open_repository  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"Repositories need a library that is not here: {error.name}.",
+            "pip install 'naht[repository]'",
+        ) from error
+    with open_repository(settings) as repository:
+        return repository.hotpatch(name)
 
 
 def load_for_reading(path: Path) -> VerifiedHotpatch:

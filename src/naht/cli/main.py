@@ -34,8 +34,21 @@ COMMANDS = {
     "next": ("naht.cli.next_release", "what a device takes next, and whether it restarts"),
     "windows assess": ("naht.cli.windows_assess", "where a Windows device truly stands"),
     "windows import": ("naht.cli.windows_import", "add updates to the Windows record"),
+    "repo key": ("naht.cli.repo.key", "make keys for a signed repository"),
+    "repo init": ("naht.cli.repo.init", "found a signed repository of hotpatches"),
+    "repo add": ("naht.cli.repo.add", "put hotpatches into its first channel"),
+    "repo promote": ("naht.cli.repo.promote", "let a hotpatch go on to the next channel"),
+    "repo withdraw": ("naht.cli.repo.withdraw", "offer a hotpatch no more, and say why"),
+    "repo sign": ("naht.cli.repo.sign", "complete what waits for signatures, keep the rest fresh"),
+    "repo rekey": ("naht.cli.repo.rekey", "give a role other keys"),
+    "repo status": ("naht.cli.repo.status", "show what a repository has, and what expires when"),
+    "repo verify": ("naht.cli.repo.verify", "judge a whole repository as a host would"),
 }
-GROUPS = {"build": "what can be built", "windows": "about Windows devices"}
+GROUPS = {
+    "build": "what can be built",
+    "windows": "about Windows devices",
+    "repo": "the signed repository",
+}
 
 
 class Command(Protocol):
@@ -102,13 +115,14 @@ def general_help(words: list[str]) -> int:
     if words[0] in GROUPS and set(words[1:]) <= {"-h", "--help"}:
         write(group_text(words[0]))
         return exit_codes.GOOD
-    raise UsageError(f"There is no command {words[0]!r}.", suggestion(words[0]))
+    name = " ".join(words[:2]) if words[0] in GROUPS else words[0]
+    raise UsageError(f"There is no command {name!r}.", suggestion(name))
 
 
-def suggestion(word: str) -> str:
+def suggestion(name: str) -> str:
     from difflib import get_close_matches  # noqa: PLC0415  (only after a typing mistake)
 
-    near = get_close_matches(word, COMMANDS, n=1)
+    near = get_close_matches(name, COMMANDS, n=1)
     return f"Did you mean `naht {near[0]}`?" if near else "`naht --help` lists the commands."
 
 
@@ -123,8 +137,8 @@ Puts security fixes into running processes: same PID, same connections, no resta
 commands, in the order in which they are used:
 {commands}
 
-`naht COMMAND --help` explains one of them, with examples. Every command but `build` needs no
-compiler; `apply` and `revert` need the right to trace the process (root, or its user).
+`naht COMMAND --help` explains one of them, with examples. Only `build` needs a compiler, only
+`repo` keys; `apply` and `revert` need the right to trace the process (root, or its user).
 
 {exit_codes.EXPLAINED}"""
 

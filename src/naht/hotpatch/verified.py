@@ -1,13 +1,14 @@
 """The type that the engine accepts: a hotpatch whose origin was judged.
 
-Only the repository client may call `_seal` with a verified origin; until it exists, the only way is
-`accept_unsigned`, which the command line reaches through `--unsigned-dev` alone and says in red.
+There are two ways to one, and a test holds who may go them: `accept_from_repository` is for the
+repository's client, `accept_unsigned` for the command line, behind `--unsigned-dev` and in red.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
+from naht.errors import UntrustedError
 from naht.hotpatch.container import HotpatchFile
 from naht.hotpatch.manifest import Manifest
 
@@ -37,6 +38,16 @@ class VerifiedHotpatch:
 
     def image_bytes(self, member: str) -> bytes:
         return self._file.images[member]
+
+
+def accept_from_repository(file: HotpatchFile, signed_digest: str) -> VerifiedHotpatch:
+    """`signed_digest`: what the repository's signed metadata say of the whole file. Compared here
+    once more, with the digest of the very bytes that the engine will get."""
+    if not signed_digest or file.digest != signed_digest:
+        raise UntrustedError(
+            "altered", f"{file.manifest.id} is not what the repository signed.", "Try again."
+        )
+    return VerifiedHotpatch(file, "repository", seal=_SEAL)
 
 
 def accept_unsigned(file: HotpatchFile) -> VerifiedHotpatch:
