@@ -17,6 +17,7 @@ from naht.cli import exit_codes
 from naht.cli.library_argument import DEFAULT
 from naht.cli.terminal import paint, symbols, write
 from naht.errors import UsageError
+from naht.releases.client.settings import forbid_unsigned
 
 PATH = Path("/etc/apt/apt.conf.d/95naht-heal")
 MARK = "// Written by `naht heal --install-apt-hook`; `naht heal --remove-apt-hook` removes it."
@@ -39,6 +40,7 @@ def change(arguments: argparse.Namespace) -> int:
             "There is no signed repository yet: the hook could apply nothing.",
             "For development, add --unsigned-dev: the hook will then run with it, too.",
         )
+    forbid_unsigned()
     _write(hook_text(_command(arguments)))
     _say(f"apt will run `naht heal`: {PATH}")
     return exit_codes.GOOD

@@ -12,6 +12,7 @@ from naht.cli.terminal import clean, warn
 from naht.errors import UsageError
 from naht.hotpatch.library import Library, Listed, load_listed, read_library
 from naht.hotpatch.verified import VerifiedHotpatch, accept_unsigned
+from naht.releases.client.settings import forbid_unsigned
 
 DEFAULT = Path("/var/lib/naht/hotpatches")
 MAX_WARNINGS = 5
@@ -54,6 +55,7 @@ def require_vouching(library: Library, *, unsigned_dev: bool) -> None:
             "vouches for them.",
             "For development, add --unsigned-dev. On hosts that matter, wait for a signed release.",
         )
+    forbid_unsigned()
     warn(
         f"--unsigned-dev: nobody vouches for {clean(str(library.directory))}; the code of its "
         "hotpatches will run as it is."
