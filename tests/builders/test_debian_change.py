@@ -182,6 +182,14 @@ def test_a_file_that_nothing_compiles_is_named(
     assert result.unread == ("debian/control",)
 
 
+def test_another_way_to_build_changes_code_too(
+    pond: tuple[BuiltPackage, Path], tmp_path: Path
+) -> None:
+    result = change(pond, tmp_path, "debian/rules", "-O2 -g -DDEEP", "-O1 -g -DDEEP")
+    shipped = {name for o in result.objects for name in o.shipped_as}
+    assert shipped == {"pond:usr/bin/deep"}
+
+
 def test_what_cannot_be_done_is_said_of_each_object(
     pond: tuple[BuiltPackage, Path], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ tried. The built package itself is never written.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from naht.errors import BuildRefusedError, ToolError
 
 BASE = Path("/naht/base")  # the built package, read-only
 WORK = Path("/naht/work")
+_STEERING = re.compile(r"debian/rules|(?:.*/)?(?:GNUm|M|m)akefile|.*\.(?:mk|mak)")
 
 
 @dataclass
@@ -111,6 +113,10 @@ def build_side(
         return
     side.change = _with_copies(compare_sources(side.base_source, side.source), side)
     side.stale = _stale(side, compilations)
+    if steering := _steering_files(side.change):
+        progress(f"{steering[0]} says how the package is built.")
+        _build_whole(side, records, log, progress)
+        return
     _synchronise(side)
     side.stale = tuple(x for x in side.stale if x.source.path.is_file())  # others are gone
     trees.touch(x.source.path for x in side.stale)
@@ -131,6 +137,13 @@ def compare_sources(old: Path, new: Path) -> trees.TreeChange:
     change = trees.compare_trees(old, new)
     parts = (change.changed, change.added, change.removed)
     return trees.TreeChange(*(tuple(n for n in p if not n.startswith(".pc/")) for p in parts))
+
+
+def _steering_files(change: trees.TreeChange) -> list[str]:
+    """Flags are in there, and no make compiles anew because they changed. What autotools, CMake and
+    Meson read is not among them: their makes configure anew by themselves."""
+    names = (*change.changed, *change.added, *change.removed)
+    return [name for name in names if _STEERING.fullmatch(name)]
 
 
 def _with_copies(change: trees.TreeChange, side: Side) -> trees.TreeChange:
