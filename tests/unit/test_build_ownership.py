@@ -49,6 +49,7 @@ def source(make: str, release: str, other: str = "entity->uses", linkage: str = 
 
 
 OLD = source(SHARED, KEEPS)
+MADE = "*to = made; return 0;"
 
 
 @pytest.mark.parametrize(("compiler", "level"), COMPILERS)
@@ -73,6 +74,40 @@ def test_a_releaser_inlined_into_its_only_caller_is_seen(tmp_path: Path) -> None
     error = refused(tmp_path, one_file(old, new, flags=("-O2", "-fPIC")))
     assert error.reason == "ownership-changed"
     assert "entity_free" in error.cause
+
+
+@pytest.mark.parametrize(
+    ("declared", "meant"),
+    [
+        pytest.param("LINKAGE void entity_free(", "LINKAGE int entity_free(", id="int free"),
+        pytest.param(
+            "LINKAGE void entity_free(", "LINKAGE struct entity *entity_unref(", id="T *unref"
+        ),
+        pytest.param(
+            "struct entity *entity_new(const char *name)",
+            "int entity_new(struct entity **to, const char *name)", id="int new(T **)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_result_that_is_a_status_hides_nobody(tmp_path: Path, declared: str, meant: str) -> None:
+    def shaped(text: str) -> str:
+        assert declared in text
+        text = text.replace(declared, meant)
+        if "unref" in meant:
+            text = text.replace("entity_free(entity)", "entity_unref(entity)")
+        if "**to" in meant:
+            text = text.replace("return 0;", "return -1;").replace("return made;", MADE)
+        else:
+            text = text.replace("    free(entity);", "    free(entity); return 0;")
+        return text.replace("LINKAGE", "")
+
+    sides = (
+        shaped(ENTITIES).replace("MAKE", make).replace("RELEASE", release).replace("OTHER", "0")
+        for make, release in ((SHARED, KEEPS), (OWNED, FREES))
+    )  # fmt: skip
+    error = refused(tmp_path, one_file(*sides, flags=("-O2", "-fPIC")))
+    assert error.reason == "ownership-changed"
+    assert "struct entity" in error.cause
 
 
 def test_the_authors_word_is_taken_and_recorded(tmp_path: Path) -> None:

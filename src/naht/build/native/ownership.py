@@ -37,6 +37,13 @@ from naht.build.native.unit import UnitComparison
 _ALLOCATES = re.compile(r"alloc|new|dup|create|^_Zn[wa]", re.IGNORECASE)
 _RELEASES = re.compile(r"free|release|destroy|delete|unref|dispose|^_Zd[la]", re.IGNORECASE)
 
+# What a function is called that says of itself that it does so, whatever its result is.
+_CALLED_MAKER = re.compile(r"(?:^|_)(?:[cmz]?alloc|new|dup|create)|Alloc|New|Dup|Create")
+_CALLED_RELEASER = re.compile(
+    r"(?:^|_)(?:free|release|destroy|delete|unref|dispose)"
+    r"|Free|Release|Destroy|Delete|Unref|Dispose"
+)
+
 # naht.h's own types (of its inline functions): no old code made or will see any.
 _SHADOW_DATA = "struct naht_shadow_"
 
@@ -95,28 +102,36 @@ def _changed_calls(
 
 
 def _handled_types(entry: Entry, calls: _Calls) -> Iterator[tuple[str, bool]]:
-    """(type, whether it makes it): a maker returns a pointer to what it allocates, a releaser
-    takes a pointer and returns nothing."""
-    if "DW_AT_type" in entry.attributes:
-        if calls.any_like(_ALLOCATES) and (made := _record_pointed_to(entry)):
+    """(type, whether it makes it): a maker returns a pointer to what it allocates, or puts it where
+    the caller says; a releaser takes a pointer. It returns nothing, or is called what it is."""
+    name, answers = function_name(entry), "DW_AT_type" in entry.attributes
+    taken = [
+        _record_pointed_to(child) for child in entry.iter_children()
+        if child.tag == "DW_TAG_formal_parameter"
+    ]  # fmt: skip
+    if calls.any_like(_ALLOCATES):
+        if made := _record_pointed_to(entry)[0]:
             yield made, True
-    elif calls.any_like(_RELEASES):
-        for child in entry.iter_children():
-            if child.tag == "DW_TAG_formal_parameter" and (taken := _record_pointed_to(child)):
-                yield taken, False
+        if _CALLED_MAKER.search(name):
+            yield from ((type_, True) for type_, pointers in taken if pointers == 2)
+    if calls.any_like(_RELEASES) and (not answers or _CALLED_RELEASER.search(name)):
+        yield from ((type_, False) for type_, pointers in taken if pointers)
 
 
-def _record_pointed_to(entry: Entry) -> str:
-    """The struct or class that what the entry declares points to, "" for anything else."""
-    through_pointer, at = False, follow(entry, "DW_AT_type")
+def _record_pointed_to(entry: Entry) -> tuple[str, int]:
+    """The struct or class that what the entry declares points to, and through how many pointers;
+    ("", 0) for anything else."""
+    pointers, at = 0, follow(entry, "DW_AT_type")
     for _ in range(MAX_DEPTH):
-        if at is None or at.tag not in POINTERS | TRANSPARENT:
+        if at is None:
             break
-        if through_pointer and (name := qualified_name_of_record(at)):
-            return name
-        through_pointer = through_pointer or at.tag in POINTERS
+        if pointers and (name := qualified_name_of_record(at)):
+            return name, pointers
+        if at.tag not in POINTERS | TRANSPARENT:
+            break
+        pointers += at.tag in POINTERS
         at = follow(at, "DW_AT_type")
-    return qualified_name_of_record(at) if at is not None and through_pointer else ""
+    return "", 0
 
 
 @dataclass(frozen=True)
