@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +76,9 @@ def test_a_step_restarts_only_for_baselines_and_standard_updates(
 ) -> None:
     position, today = at(record, data)
     step = decide(position, record.frontier(today))
+    if step.action == "go-back":
+        assert step.restarts == (position.track == "standard")
+        return
     assert step.restarts == sum(r.type not in HOTPATCH_TYPES for r in step.releases)
     if step.action == "hotpatch":
         assert step.restarts == 0
@@ -243,6 +247,14 @@ def test_back_from_a_withdrawn_hotpatch(publisher: Publisher) -> None:
     assert (step.action, step.reason, ids(step.releases)) == (
         "go-back", "withdrawn", ["2025.02 H"],
     )  # fmt: skip
+    assert step.restarts == 0  # reverted in memory
+
+
+def test_windows_goes_back_by_a_restart(publisher: Publisher) -> None:
+    publisher.product = msgspec.structs.replace(PRODUCT, platform="windows")
+    publisher.withdraw(3, publisher.day)
+    step = decide(enrolled("hotpatch", "2025.01 B", 3), publisher.record().frontier(LATER))
+    assert (step.action, step.restarts) == ("go-back", 1)
 
 
 def test_back_to_the_bare_baseline_when_every_hotpatch_is_withdrawn(publisher: Publisher) -> None:

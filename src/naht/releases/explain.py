@@ -93,7 +93,8 @@ def _left_the_track(c: _Context) -> str:
 
 def _withdrawn(c: _Context) -> str:
     what = f"to {c.last}" if c.step.releases else f"to the bare baseline {c.position.baseline}"
-    return f"The release that it has is withdrawn, and nothing newer is good: it goes back {what}."
+    how = "with a restart" if c.step.back_by_restart else "in memory, without a restart"
+    return f"What it has is withdrawn, and nothing newer is good: it goes back {what}, {how}."
 
 
 _SENTENCES: dict[Reason, Callable[[_Context], str]] = {

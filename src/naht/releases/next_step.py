@@ -28,9 +28,12 @@ class NextStep(NamedTuple):
     reason: Reason
     releases: tuple[Release, ...] = ()
     missed: int = 0  # releases in between that the device never had and need not take
+    back_by_restart: bool = False  # of `go-back`
 
     @property
     def restarts(self) -> int:
+        if self.action == "go-back":
+            return int(self.back_by_restart)
         return sum(release.restart == "needed" for release in self.releases)
 
     @property
@@ -150,7 +153,8 @@ def _go_back(position: Position, track: Track, frontier: Frontier) -> NextStep:
     """To the highest good level below; `releases` is empty when that is the bare baseline."""
     good = frontier.good.get((track, position.baseline), ())
     below = tuple(release for release in good if release.level < position.level)
-    return NextStep("go-back", "withdrawn", below[-1:])
+    in_memory = track == "hotpatch" and frontier.reverts_in_memory
+    return NextStep("go-back", "withdrawn", below[-1:], back_by_restart=not in_memory)
 
 
 def _why_beyond(position: Position, frontier: Frontier) -> Reason:

@@ -42,6 +42,7 @@ class Frontier(msgspec.Struct, frozen=True):
 
     product: str
     has_hotpatches: bool  # the product has a hotpatch track
+    reverts_in_memory: bool  # Windows uninstalls and restarts; we take a hotpatch out in place
     rank: dict[str, int]  # of every recorded baseline, released yet or not
     withdrawn: frozenset[PlaceOnTrack]
     top: dict[tuple[Track, str], int]  # the highest level recorded on a baseline
@@ -87,6 +88,7 @@ class ReleaseRecord:
         return Frontier(
             product=self.product.name,
             has_hotpatches="hotpatch" in self.product.tracks,
+            reverts_in_memory=self.product.platform == "linux",
             rank=self.rank,
             withdrawn=frozenset(_withdrawn_places(self.releases, today)),
             top={place: releases[-1].level for place, releases in self._on.items()},
