@@ -12,11 +12,15 @@ from typing import Any
 import jsonschema
 import pytest
 
+from naht.cli import apt_hook
+from naht.cli.library_argument import open_signed_library
 from naht.cli.main import main
+from naht.domain.build_id import BuildId
+from naht.domain.process import LoadedObject, ProcessKey, ScannedObject, ScannedProcess
 from naht.releases.client import settings as client_settings
 from tests.builders.scripted_engine import ScriptedEngine
 from tests.builders.small_hotpatch import SmallHotpatch
-from tests.builders.small_repository import SmallRepository
+from tests.builders.small_repository import SmallRepository, variant
 
 ROOT = Path(__file__).parents[2]
 
@@ -222,6 +226,78 @@ def test_settings_are_read_strictly(
     path.write_text(text)
     assert main(["apply", "SMALL-1", "--all", "--repository", str(path)]) == 2
     assert "next:" in capsys.readouterr().err
+
+
+def test_the_policy_binds_heal_and_its_hook(
+    policy: Path, tmp_path: Path, small_hotpatch: SmallHotpatch, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    policy.write_text('unsigned = "forbid"\n')
+    monkeypatch.setattr(apt_hook, "PATH", tmp_path / "95naht-heal")
+    monkeypatch.setattr("naht.cli.heal.make_engine", ScriptedEngine)
+    library = tmp_path / "library"
+    library.mkdir(mode=0o755)
+    (library / "small.naht").write_bytes(small_hotpatch.path.read_bytes())
+    words = ["heal", "--unsigned-dev", "--hotpatches", str(library), "--json"]
+    assert main(words) == 4
+    assert document(capsys)["error"]["reason"] == "unsigned-forbidden"
+    assert main([*words[:-1], "--install-apt-hook"]) == 4
+    assert not (tmp_path / "95naht-heal").exists()
+
+
+# --- heal out of the repository ---
+
+
+@pytest.fixture
+def host_repository(
+    tmp_path: Path, stocked_repository: SmallRepository, monkeypatch: pytest.MonkeyPatch
+) -> SmallRepository:
+    repository = stocked_repository.copy(tmp_path / "r")
+    monkeypatch.setattr(client_settings, "SETTINGS", repository.write_settings(channel="candidate"))
+    return repository
+
+
+def test_heal_chooses_from_the_repository_what_fits_what_runs(
+    host_repository: SmallRepository, small_hotpatch: SmallHotpatch
+) -> None:
+    """By the build-ids of the objects that are mapped; what it gets was verified."""
+    host_repository.add(variant(small_hotpatch, "A-2", level=7))
+    build_id = small_hotpatch.manifest.images[0].target.build_id
+    loaded = LoadedObject(BuildId(build_id), 0, 0, 4096, "/lib/x.so", "08:01", 3)
+    item = ScannedObject(loaded, build_id, False, False, (), "/lib/x.so")
+    engine = ScriptedEngine(scanned=[ScannedProcess(ProcessKey(1, 1), "server", (item,))])
+    library, load = open_signed_library(engine)
+    assert [h.manifest.id for h in library.hotpatches] == ["A-1", "A-2"]
+    assert {load(h).origin for h in library.hotpatches} == {"repository"}
+    nothing, _ = open_signed_library(ScriptedEngine())
+    assert nothing.hotpatches == ()
+
+
+def test_heal_needs_no_switch_where_there_is_a_repository(
+    host_repository: SmallRepository, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("naht.cli.heal.make_engine", ScriptedEngine)
+    assert main(["heal", "--json"]) == 0
+    assert document(capsys)["library"]["directory"] == str(host_repository.home / "host")
+    (host_repository.folder.metadata / "timestamp.json").write_text("{}")
+    assert main(["heal", "--json"]) == 4
+    assert document(capsys)["error"]["reason"] == "malformed"
+
+
+@pytest.mark.usefixtures("host_repository")
+def test_the_apt_hook_heals_out_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook, program = tmp_path / "95naht-heal", tmp_path / "naht"
+    monkeypatch.setattr(apt_hook, "PATH", hook)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    assert main(["heal", "--install-apt-hook"]) == 0
+    assert f"{program} heal --attempts" in hook.read_text()
+    assert "--unsigned-dev" not in hook.read_text()
+    assert main(["heal", "--install-apt-hook", "--hotpatches", str(tmp_path)]) == 2
 
 
 # --- who may do what ---

@@ -17,7 +17,7 @@ from naht.cli import exit_codes
 from naht.cli.library_argument import DEFAULT
 from naht.cli.terminal import paint, symbols, write
 from naht.errors import UsageError
-from naht.releases.client.settings import forbid_unsigned
+from naht.releases.client.settings import SETTINGS, forbid_unsigned, has_repository
 
 PATH = Path("/etc/apt/apt.conf.d/95naht-heal")
 MARK = "// Written by `naht heal --install-apt-hook`; `naht heal --remove-apt-hook` removes it."
@@ -35,12 +35,14 @@ def change(arguments: argparse.Namespace) -> int:
     _check_ours()
     if arguments.remove_apt_hook:
         return _remove()
-    if not arguments.unsigned_dev:
+    if arguments.unsigned_dev:
+        forbid_unsigned()
+    elif arguments.hotpatches or not has_repository():
         raise UsageError(
-            "There is no signed repository yet: the hook could apply nothing.",
-            "For development, add --unsigned-dev: the hook will then run with it, too.",
+            "The hook could apply nothing: no signed repository is configured, or not chosen.",
+            f"Write {SETTINGS} (docs/repository.md), and leave --hotpatches away. For development, "
+            "add --unsigned-dev: the hook will then run with it, too.",
         )
-    forbid_unsigned()
     _write(hook_text(_command(arguments)))
     _say(f"apt will run `naht heal`: {PATH}")
     return exit_codes.GOOD
@@ -63,12 +65,13 @@ def hook_text(command: list[str]) -> str:
 
 
 def _command(arguments: argparse.Namespace) -> list[str]:
-    library = (arguments.hotpatches or DEFAULT).absolute()
-    command = [_own_program(), "heal", "--hotpatches", str(library)]
+    command = [_own_program(), "heal"]
+    if arguments.unsigned_dev:
+        command += ["--hotpatches", str((arguments.hotpatches or DEFAULT).absolute())]
     command += ["--attempts", str(arguments.attempts)]
     command += ["--longest-loan", str(arguments.longest_loan)]
     command += ["--beyond"] if arguments.beyond else []
-    return [*command, "--unsigned-dev"]
+    return [*command, "--unsigned-dev"] if arguments.unsigned_dev else command
 
 
 def _own_program() -> str:

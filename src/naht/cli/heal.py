@@ -13,6 +13,7 @@ from naht.cli.library_argument import (
     add_library_argument,
     load_from_library,
     open_library,
+    open_signed_library,
     refer_to_library,
     require_vouching,
 )
@@ -33,23 +34,26 @@ from naht.domain.host import Finding
 from naht.domain.process import ProcessOutcome
 from naht.errors import UsageError
 from naht.hotpatch.library import Library
-from naht.live.host.healing import Healer
+from naht.live.engine import Engine
+from naht.live.host.healing import Healer, Load
 from naht.live.host.survey import Surveyor
+from naht.releases.client.settings import has_repository
 
 DESCRIPTION = """\
 An upgrade changes the disk and leaves processes on the old code. This brings every process that
 runs old code of an upgraded package to the code of the version that is installed: with the hotpatch
-of the hotpatch library that says so, or it says why not. It never restarts anything, and it never
-brings a process beyond what is installed, because a restart would undo that.
+of the host's signed repository (or of a hotpatch library) that says so, or it says why not. It
+never restarts anything, and it never brings a process beyond what is installed, because a restart
+would undo that.
 
 May be run at any time, again and again: what is healed is left alone."""
 
 EXAMPLES = """\
   naht heal --dry-run                      what would happen
-  naht heal --unsigned-dev                 every process, every package
-  naht heal --unsigned-dev libexpat1 nginx old code of these packages only
-  naht heal --install-apt-hook --unsigned-dev
-                                           from now on after every apt run"""
+  naht heal                                every process, every package
+  naht heal libexpat1 nginx                old code of these packages only
+  naht heal --install-apt-hook             from now on after every apt run
+  naht heal --unsigned-dev --hotpatches .  with hotpatches that nobody vouches for"""
 
 
 class Healed:
@@ -100,10 +104,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.install_apt_hook or arguments.remove_apt_hook:
         return apt_hook.change(arguments)
-    library = open_library(arguments.hotpatches)
-    if not arguments.dry_run:  # looking needs no vouching
-        require_vouching(library, unsigned_dev=arguments.unsigned_dev)
-    healed = heal(arguments, library)
+    library, healed = heal(arguments)
     if arguments.json:
         print_document(document(arguments, library, healed))
     else:
@@ -111,14 +112,27 @@ def run(arguments: argparse.Namespace) -> int:
     return healed.exit_code
 
 
-def heal(arguments: argparse.Namespace, library: Library) -> Healed:
+def takes_from_repository(arguments: argparse.Namespace) -> bool:
+    return not (arguments.unsigned_dev or arguments.hotpatches) and has_repository()
+
+
+def choose_library(arguments: argparse.Namespace, engine: Engine) -> tuple[Library, Load]:
+    if takes_from_repository(arguments):
+        return open_signed_library(engine)
+    library = open_library(arguments.hotpatches)
+    if not arguments.dry_run:  # looking needs no vouching
+        require_vouching(library, unsigned_dev=arguments.unsigned_dev)
+    return library, load_from_library
+
+
+def heal(arguments: argparse.Namespace) -> tuple[Library, Healed]:
     started = time.monotonic_ns()
-    surveyor = Surveyor(make_engine(), library, beyond=arguments.beyond)
+    engine = make_engine()
+    library, load = choose_library(arguments, engine)
+    surveyor = Surveyor(engine, library, beyond=arguments.beyond)
     first = surveyor.survey()
     wanted = chooser(surveyor, arguments.packages)
-    healer = Healer(
-        surveyor, load_from_library, wanted, retry_policy(arguments), dry_run=arguments.dry_run
-    )
+    healer = Healer(surveyor, load, wanted, retry_policy(arguments), dry_run=arguments.dry_run)
     outcomes: list[ProcessOutcome] = []
     progress = Progress(silent=arguments.json)
     with stop_on_signal() as stop:
@@ -126,12 +140,8 @@ def heal(arguments: argparse.Namespace, library: Library) -> Healed:
             outcomes.append(outcome)
             progress.show(outcomes)
     progress.close()
-    return Healed(
-        outcomes,
-        healer,
-        summarise(outcomes, time.monotonic_ns() - started),
-        interrupted=stop.is_set(),
-    )
+    summary = summarise(outcomes, time.monotonic_ns() - started)
+    return library, Healed(outcomes, healer, summary, interrupted=stop.is_set())
 
 
 def chooser(surveyor: Surveyor, packages: Sequence[str]) -> Callable[[Finding], bool]:

@@ -4,7 +4,9 @@ out of a file that nobody vouches for. Refuses the latter where the host's polic
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from naht.cli.documents import HotpatchReference
 from naht.cli.terminal import clean, warn
@@ -13,6 +15,9 @@ from naht.hotpatch.container import read_hotpatch
 from naht.hotpatch.library import SUFFIX
 from naht.hotpatch.verified import VerifiedHotpatch, accept_unsigned
 from naht.releases.client.settings import RepositorySettings, forbid_unsigned, read_settings
+
+if TYPE_CHECKING:
+    from naht.releases.client.repository import Repository
 
 
 def load_hotpatch(
@@ -27,7 +32,8 @@ def load_hotpatch(
             "Name a hotpatch of the host's repository by its id. For development, add "
             "--unsigned-dev.",
         )
-    return load_signed(name, read_settings(repository))
+    with open_signed_repository(read_settings(repository)) as opened:
+        return opened.hotpatch(name)
 
 
 def load_unsigned(path: Path) -> VerifiedHotpatch:
@@ -37,7 +43,7 @@ def load_unsigned(path: Path) -> VerifiedHotpatch:
     return accept_unsigned(file)
 
 
-def load_signed(name: str, settings: RepositorySettings) -> VerifiedHotpatch:
+def open_signed_repository(settings: RepositorySettings) -> AbstractContextManager[Repository]:
     try:  # only when a repository is asked: python-tuf takes its time
         from naht.releases.client.repository import open_repository  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -45,8 +51,7 @@ def load_signed(name: str, settings: RepositorySettings) -> VerifiedHotpatch:
             f"Repositories need a library that is not here: {error.name}.",
             "pip install 'naht[repository]'",
         ) from error
-    with open_repository(settings) as repository:
-        return repository.hotpatch(name)
+    return open_repository(settings)
 
 
 def load_for_reading(path: Path) -> VerifiedHotpatch:

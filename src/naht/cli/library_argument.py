@@ -1,5 +1,6 @@
 """`--hotpatches`: opens the library that `scan` and `heal` choose from, and says what in it is not
-usable. Who vouches for a hotpatch of it is said as loudly as for a single file.
+usable. Who vouches for a hotpatch of it is said as loudly as for a single file. Without the option
+`heal` chooses from the host's repository, where it has one.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ import argparse
 from pathlib import Path
 
 from naht.cli.documents import LibraryProblem, LibraryReference
+from naht.cli.hotpatch_argument import open_signed_repository
 from naht.cli.terminal import clean, warn
 from naht.errors import UsageError
 from naht.hotpatch.library import Library, Listed, load_listed, read_library
 from naht.hotpatch.verified import VerifiedHotpatch, accept_unsigned
-from naht.releases.client.settings import forbid_unsigned
+from naht.live.engine import Engine
+from naht.live.host.healing import Load
+from naht.releases.client.settings import forbid_unsigned, read_settings
 
 DEFAULT = Path("/var/lib/naht/hotpatches")
 MAX_WARNINGS = 5
@@ -53,13 +57,26 @@ def require_vouching(library: Library, *, unsigned_dev: bool) -> None:
         raise UsageError(
             f"The hotpatches in {library.directory} do not come from a signed repository: nobody "
             "vouches for them.",
-            "For development, add --unsigned-dev. On hosts that matter, wait for a signed release.",
+            "For development, add --unsigned-dev. Hosts that matter have a signed repository "
+            "(docs/repository.md), and leave --hotpatches away.",
         )
     forbid_unsigned()
     warn(
         f"--unsigned-dev: nobody vouches for {clean(str(library.directory))}; the code of its "
         "hotpatches will run as it is."
     )
+
+
+def open_signed_library(engine: Engine) -> tuple[Library, Load]:
+    """What the host's repository has for the objects that run here. Each hotpatch is kept as it was
+    verified, and never read again."""
+    settings = read_settings()
+    running = sorted({str(o.object.build_id) for p in engine.scan(None) for o in p.objects} - {""})
+    with open_signed_repository(settings) as repository:
+        hotpatches = [repository.hotpatch(offer.id) for offer in repository.offers(running)]
+    by_digest = {hotpatch.digest: hotpatch for hotpatch in hotpatches}
+    listed = [Listed(Path(h.manifest.id), h.digest, h.manifest) for h in by_digest.values()]
+    return Library(Path(settings.state), tuple(listed)), lambda chosen: by_digest[chosen.digest]
 
 
 def load_from_library(listed: Listed) -> VerifiedHotpatch:

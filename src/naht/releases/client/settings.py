@@ -36,7 +36,6 @@ class RepositorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 class HostPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unsigned: Literal["allow", "forbid"] = "allow"  # whether --unsigned-dev works here
-    provenance: Literal["optional", "require"] = "optional"
 
 
 def read_settings(path: Path | None = None) -> RepositorySettings:
