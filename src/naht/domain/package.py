@@ -12,9 +12,11 @@ from typing import Annotated
 import msgspec
 
 VersionText = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9.+:~^-]*$")
+    str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9.+:~^-]*$(?!\n)")
 ]
-KnownBuildId = Annotated[str, msgspec.Meta(pattern=r"^(([0-9a-f]{2}){4,64})?$")]  # "": not known
+KnownBuildId = Annotated[
+    str, msgspec.Meta(pattern=r"^(([0-9a-f]{2}){4,64})?$(?!\n)")
+]  # "": not known
 
 _PIECES = re.compile(r"([^0-9]*)([0-9]*)")
 

@@ -19,10 +19,10 @@ MAX_BINDINGS = 200_000
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 Text = Annotated[str, msgspec.Meta(max_length=16384)]
 HotpatchId = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~-]*$")
+    str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~-]*$(?!\n)")
 ]
-Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-BuildIdText = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){4,64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+BuildIdText = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){4,64}$(?!\n)")]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
 
@@ -96,7 +96,7 @@ class Target(Frozen, frozen=True, kw_only=True):
 
 class Image(Frozen, frozen=True, kw_only=True):
     architecture: Literal["x86_64"]
-    member: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\.o$")]
+    member: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\.o$(?!\n)")]
     digest: Digest
     target: Target
     functions: Annotated[tuple[Function, ...], msgspec.Meta(max_length=MAX_FUNCTIONS)]
