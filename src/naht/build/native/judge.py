@@ -14,6 +14,7 @@ from naht.build.native.constants import settle_constants
 from naht.build.native.data_rules import judge_data
 from naht.build.native.held import judge_held
 from naht.build.native.hooks import include_hooks
+from naht.build.native.import_rules import judge_imports
 from naht.build.native.include import dropped_names, include_functions, matched_names
 from naht.build.native.lambdas import judge_lambdas
 from naht.build.native.layout_rules import judge_layouts
@@ -40,7 +41,9 @@ def judge(pair: BuiltPair, options: JudgeOptions) -> ChangeSet:
     include_carrier(included, old)
     dropped = dropped_names(units, included)
 
-    judge_links(old.link, LinkedView(pair.new_link), refusals)
+    new_link = LinkedView(pair.new_link)
+    judge_links(old.link, new_link, refusals)
+    judge_imports(included, new_link, refusals)
     judge_layouts(included.touched_units(), refusals)
     judge_moved(units, old, refusals)
     judge_data(units, constants, old, refusals)

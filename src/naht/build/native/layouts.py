@@ -112,6 +112,16 @@ def signatures(debug: DebugInfo) -> dict[str, Description]:
     return found
 
 
+def declarations(debug: DebugInfo) -> dict[str, Description]:
+    """Symbol of a function that is called here and defined elsewhere → how it is called."""
+    return {
+        function_name(entry): _signature(entry, 0)
+        for entry in debug.entries
+        if entry.tag == "DW_TAG_subprogram"
+        and {"DW_AT_declaration", "DW_AT_external"} <= entry.attributes.keys()
+    }
+
+
 def return_sizes(debug: DebugInfo) -> dict[str, int | None]:
     """Symbol of a function → bytes of what it returns: 0 for nothing, None when not known."""
     return {
