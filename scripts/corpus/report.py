@@ -81,8 +81,14 @@ reverted until every byte of code and constants is as before. How it is measured
 - command: `{how.command}`
 - machine: {how.machine}
 - naht {how.version}
-- cases with a result: {len(items)} of {listed}
+- cases with a result: {len(items)} of {listed}{_span(items)}
 """
+
+
+def _span(items: Sequence[Judged]) -> str:
+    """Results are kept, and the product goes on meanwhile: `--again` makes them anew."""
+    times = sorted(i.result.finished[:16].replace("T", " ") for i in items if i.result.finished)
+    return f", made from {times[0]} to {times[-1]} UTC" if times else ""
 
 
 def _aims(items: Sequence[Judged]) -> str:
