@@ -7,8 +7,6 @@ checked; a file that is not well-formed is an error that names it, never skipped
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ import msgspec
 
 from naht.domain.release import Fact, Product, Release
 from naht.errors import HostileInputError, UsageError
+from naht.releases.files import replace_file
 from naht.releases.record import MAX_RELEASES, ReleaseRecord
 from naht.releases.windows.history import windows_records
 from naht.releases.windows.rows import Row, read_rows
@@ -59,7 +58,7 @@ def write_imported_rows(directory: Path, rows: Sequence[Row]) -> Path:
     path = directory / WINDOWS_ROWS
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _replace(path, msgspec.json.format(msgspec.json.encode(list(rows)), indent=1))
+        replace_file(path, msgspec.json.format(msgspec.json.encode(list(rows)), indent=1))
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.", "Give another directory by --records."
@@ -114,17 +113,3 @@ def _record_files(directory: Path) -> list[Path]:
     if len(found) > MAX_FILES:
         raise UsageError(f"{directory} has more than {MAX_FILES} records.", "Give a smaller one.")
     return found
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from naht.errors import BusyError, HostileInputError, UsageError
+from naht.releases.files import replace_file
 from naht.releases.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP
 
 MAX_METADATA = 16 << 20
@@ -178,24 +179,9 @@ def digest_of(path: Path) -> str:
 
 def write_file(path: Path, content: bytes) -> None:
     """Whole or not at all, also when the power fails; readable by the web server."""
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        with draft.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.chmod(0o644)
-        draft.replace(path)
-        _sync_directory(path.parent)
+        replace_file(path, content)
     except OSError as error:
         raise UsageError(
             f"Cannot write {path}: {error.strerror}.", "Check the folder and the disk."
         ) from error
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
