@@ -113,15 +113,15 @@ def _older(
     patches = list(request.patches)
     if request.cves:
         changelog = read_changelog(target.tree)
-        found = patches_for(stack, changelog, request.cves)
-        if open_cves := [cve for cve in request.cves if not patches_for(stack, changelog, [cve])]:
+        found = {cve: patches_for(stack, changelog, [cve]) for cve in request.cves}
+        if open_cves := [cve for cve, names in found.items() if not names]:
             raise UsageError(
                 f"No patch of {target.name} {target.version} says that it fixes "
                 f"{', '.join(open_cves)}.",
                 "Name the patches with --patch, and what they close with --advisory; "
                 "debian/patches/series lists them.",
             )
-        patches += [name for name in found if name not in patches]
+        patches += [name for names in found.values() for name in names]
     return older_state(target, request.from_version, archive, work / "states", patches)
 
 

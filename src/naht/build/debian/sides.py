@@ -87,8 +87,8 @@ class Side:
             x.source.path in places or _mentions(x, {path.name.encode()}) for x in self.stale
         )
 
-    def keep_times(self, records: Records) -> None:
-        made = {output.path for r in records.base for output in r.outputs}
+    def keep_times(self, made: frozenset[Path]) -> None:
+        """`made`: what compilers and linkers wrote."""
         touched = {x.source.path for x in self.stale}
         place = self.tree.parent
         keep_times(WORK / self.name / "upper", BASE / "build", place, made | touched)
@@ -122,7 +122,8 @@ def build_side(
     trees.touch(x.source.path for x in side.stale)
     progress(f"building the {side.name} side ({len(side.stale)} units)…")
     try:
-        replay(records.base, shipped, side.tree, log, lambda: side.keep_times(records))
+        made = frozenset(output.path for r in records.base for output in r.outputs)
+        replay(records.base, shipped, side.tree, log, lambda: side.keep_times(made))
         side.records = records.new()
         missed = _missed(side, side.stale)
     except ToolError as error:
