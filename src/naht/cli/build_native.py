@@ -199,10 +199,12 @@ def default_id(advisories: list[str]) -> str:
 
 
 def allowed(arguments: argparse.Namespace) -> frozenset[str]:
+    """As `kind:name`, of all --allow-… switches."""
     return frozenset(
-        f"{kind}:{name}"
-        for kind in ("layout", "data", "constructor", "ownership")
-        for name in getattr(arguments, f"allow_{kind}")
+        f"{switch.removeprefix('allow_')}:{name}"
+        for switch, names in vars(arguments).items()
+        if switch.startswith("allow_")
+        for name in names
     )
 
 

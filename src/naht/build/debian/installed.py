@@ -14,8 +14,8 @@ from naht.build.debian.versions import check_name, check_version, version_key
 from naht.errors import NothingToDoError, ToolError, UsageError
 
 _FORMAT = (
-    "${db:Status-Status}\t${Architecture}\t${Version}\t${source:Package}\t${source:Version}"
-    "\t${Package}\n"
+    "${db:Status-Status}\t${Architecture}\t${Package}\t${Version}\t${source:Package}"
+    "\t${source:Version}\n"
 )
 
 
@@ -28,11 +28,9 @@ class Installed:
 
 
 def source_of_installed(package: str) -> Installed:
-    for line in _query(check_name(package)):
-        status, architecture, version, source, source_version, _ = line.split("\t")
-        if status == "installed" and architecture in ("amd64", "all"):
-            names = check_name(source), check_version(source_version)
-            return Installed(package, version, *names)
+    for known in _installed(check_name(package)):
+        check_name(known.source), check_version(known.source_version)
+        return known
     raise UsageError(
         f"No package {package} is installed here.",
         "`dpkg -S FILE` tells which package a file belongs to.",
@@ -53,14 +51,17 @@ def newer_than_installed(installed: Installed, newest: str) -> str:
 
 def packages_installed_from(source: str, version: str) -> Iterator[tuple[str, tuple[Path, ...]]]:
     """(package, its files) of what is installed here from exactly this version of a source."""
-    for line in _query("*"):
-        status, architecture, _, name, source_version, package = line.split("\t")
-        if (status, architecture, name, source_version) == ("installed", "amd64", source, version):
-            yield package, tuple(Path(path) for path in _run("--listfiles", f"{package}:amd64"))
+    for known in _installed("*"):
+        if (known.source, known.source_version) == (source, version):
+            files = _run("--listfiles", f"{known.package}:amd64")
+            yield known.package, tuple(Path(path) for path in files)
 
 
-def _query(package: str) -> list[str]:
-    return _run("--show", f"--showformat={_FORMAT}", package)
+def _installed(pattern: str) -> Iterator[Installed]:
+    for line in _run("--show", f"--showformat={_FORMAT}", pattern):
+        status, architecture, *fields = line.split("\t")
+        if status == "installed" and architecture in ("amd64", "all"):
+            yield Installed(*fields)
 
 
 def _run(*arguments: str) -> list[str]:

@@ -167,8 +167,8 @@ def _inlined_calls(side: Side, holders: Sequence[str]) -> dict[str, Counter[str]
         if place:
             calls = found.setdefault(function_name(entry), Counter())
             for start, end in code_ranges(entry):
-                calls += _count(side.view, side.view.references_in(place.section, start, end))
-            found[function_name(entry)] = calls
+                references = side.view.references_in(place.section, start, end)
+                calls.update(_count(side.view, references))
     return found
 
 
